@@ -1,0 +1,41 @@
+"""Errors a user can cause, each one clear sentence: what, where, what to do."""
+
+
+class SapnetError(Exception):
+    """A mistake in what was asked for; the command prints it without a traceback.
+
+    Attributes:
+        exit_code: the status `sapnet-stream` exits with.
+    """
+
+    exit_code = 1
+
+
+class UsageError(SapnetError):
+    """The options contradict each other or name something that does not exist."""
+
+    exit_code = 2
+
+
+class InputError(SapnetError):
+    """The source is missing, unreadable or damaged."""
+
+    exit_code = 3
+
+
+class OutputError(SapnetError):
+    """The target exists, cannot be written, or cannot hold the streams."""
+
+    exit_code = 4
+
+
+class WeightsError(SapnetError):
+    """A checkpoint is missing, damaged or of another architecture."""
+
+    exit_code = 5
+
+
+class TooLargeError(SapnetError):
+    """A frame does not fit into the memory allowed for it."""
+
+    exit_code = 6

@@ -1,0 +1,82 @@
+"""A bounded queue between two threads, and the switch that wakes everyone who waits."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Cancelled(Exception):
+    """Someone pulled the switch while this thread was waiting."""
+
+
+class Cancellation:
+    """One switch for all channels of a pipeline; it cannot be reset.
+
+    All channels wait on this one condition, so that pulling the switch wakes every thread
+    without anyone keeping a list of channels. Frames move a few hundred times a second at
+    most, far below where sharing one lock would be felt.
+    """
+
+    def __init__(self) -> None:
+        self.condition = threading.Condition()
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Make every present and future wait raise `Cancelled`."""
+        with self.condition:
+            self.cancelled = True
+            self.condition.notify_all()
+
+
+class Channel(Generic[T]):
+    """At most `capacity` items on their way from one thread to another, in order.
+
+    `put` blocks while full, iteration while empty; both raise `Cancelled` once the switch
+    is pulled. `close` lets the reader finish what is queued and stop.
+
+    Attributes:
+        put_wait_seconds: how long the writer has waited for room: the reader is slower.
+        get_wait_seconds: how long the reader has waited for items: the writer is slower.
+    """
+
+    def __init__(self, capacity: int, cancellation: Cancellation) -> None:
+        self._capacity = capacity
+        self._cancellation = cancellation
+        self._items: deque[T] = deque()
+        self._closed = False
+        self.put_wait_seconds = 0.0
+        self.get_wait_seconds = 0.0
+
+    def put(self, item: T) -> None:
+        """Append `item`, waiting for room."""
+        with self._cancellation.condition:
+            self.put_wait_seconds += self._wait_for(lambda: len(self._items) < self._capacity)
+            self._items.append(item)
+            self._cancellation.condition.notify_all()
+
+    def close(self) -> None:
+        """Say that no item follows."""
+        with self._cancellation.condition:
+            self._closed = True
+            self._cancellation.condition.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            with self._cancellation.condition:
+                self.get_wait_seconds += self._wait_for(lambda: self._closed or bool(self._items))
+                if not self._items:
+                    return
+                item = self._items.popleft()
+                self._cancellation.condition.notify_all()
+            yield item
+
+    def _wait_for(self, ready: Callable[[], bool]) -> float:
+        began = time.perf_counter()
+        self._cancellation.condition.wait_for(lambda: self._cancellation.cancelled or ready())
+        if self._cancellation.cancelled:
+            raise Cancelled
+        return time.perf_counter() - began

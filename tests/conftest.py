@@ -1,0 +1,21 @@
+"""Where the data is that does not belong into the repository."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of test and training data, from the environment variable SAPNET_DATA.
+
+    Unset: the test is skipped. Set, a missing folder is a failure: a machine that promises
+    the data must not pass by skipping.
+    """
+    value = os.environ.get("SAPNET_DATA")
+    if not value:
+        pytest.skip("needs the data folder; set SAPNET_DATA to run it")
+    path = Path(value).resolve()
+    assert path.is_dir(), f"SAPNET_DATA={value} is not a folder"
+    return path
