@@ -1,0 +1,151 @@
+"""The command `sapnet-stream`."""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+from rich.console import Console
+
+import sapnet_stream
+from sapnet_stream import doctor
+from sapnet_stream.derain import Job, Report, derain_file
+from sapnet_stream.engine import DerainEngine
+from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_stream.networks.weights import find_weights, load_network
+from sapnet_stream.progress import JobProgress, duration
+from sapnet_stream.video.codec import ENCODERS, EncoderPlan, EncoderSettings
+from sapnet_stream.video.info import VideoInfo
+
+INTERRUPTED = 130
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CHEAPER = "--stages 2 takes about a third of that"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors as one sentence, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see sapnet-stream --help")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status (see `sapnet_stream.errors`)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    console = Console(stderr=True, soft_wrap=True)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        if arguments[:1] == ["doctor"]:
+            return _doctor(arguments[1:])
+        if arguments[:1] == ["bench"]:
+            return 0 #bench.main(arguments[1:])
+        return _derain(_parser().parse_args(arguments), console)
+    except SapnetError as error:
+        print(f"sapnet-stream: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("sapnet-stream: stopped; the output was not written", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="sapnet-stream",
+        usage="sapnet-stream [options] INPUT OUTPUT\n       sapnet-stream doctor | bench",
+        description="Remove rain from a video. OUTPUT's ending names the container.",
+        epilog="Weights: a bundled name or a file; also from $SAPNET_WEIGHTS.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=22, width=80),
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("input", type=Path, metavar="INPUT", help=argparse.SUPPRESS)
+    add("output", type=Path, metavar="OUTPUT", help=argparse.SUPPRESS)
+    add("--start", type=float, metavar="SECONDS", help="begin here")
+    add("--duration", type=float, metavar="SECONDS", help="stop this much later")
+    add("--strength", type=float, default=1.0, metavar="0..1", help="how much rain goes (1)")
+    add("--compare", choices=["side"], help="write input and output side by side")
+    add("--stages", type=int, metavar="1..6", help="looks at each frame; fewer is faster (6)")
+    add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (a GPU if there is one)")
+    add("--dtype", choices=list(DTYPES), help="arithmetic (the device's fastest)")
+    add("--memory", type=float, metavar="GIB", help="most a frame may use (what is free)")
+    add("--weights", metavar="NAME|FILE", help="the network's weights (sapnet)")
+    add("--codec", choices=list(ENCODERS), help="of the output (the input's, else h264)")
+    add("--crf", type=float, metavar="0..63", help="quality, lower is better (h264: 18)")
+    add("--preset", metavar="NAME", help="encoder effort (h264: medium)")
+    add("--overwrite", action="store_true", help="replace OUTPUT if it exists")
+    add("--quiet", action="store_true", help="say nothing unless something is wrong")
+    add("--version", action="version", version=f"sapnet-stream {sapnet_stream.__version__}")
+    return parser
+
+
+def _derain(options: argparse.Namespace, console: Console) -> int:
+    job = Job(
+        source=options.input,
+        target=options.output,
+        start_seconds=options.start,
+        duration_seconds=options.duration,
+        compare=options.compare,
+        encoder=EncoderSettings(options.codec, options.crf, options.preset),
+        overwrite=options.overwrite,
+    )
+    began = time.monotonic()
+    engine = DerainEngine(
+        load_network(options.weights),
+        device=options.device,
+        dtype=DTYPES.get(options.dtype),
+        stages=options.stages,
+        strength=options.strength,
+        memory_bytes=None if options.memory is None else int(options.memory * 2**30),
+    )
+    cheaper = "--duration SECONDS tries a part first" if options.stages == 1 else CHEAPER
+    with JobProgress(console, cheaper, quiet=options.quiet) as progress:
+
+        def start(info: VideoInfo, plan: EncoderPlan) -> None:
+            progress.begin(_settings(info, plan, engine, options), info.frame_count)
+
+        report = derain_file(job, engine, start, progress.update)
+    _summarise(report, job, time.monotonic() - began, console, quiet=options.quiet)
+    return 0
+
+
+def _settings(
+    info: VideoInfo, plan: EncoderPlan, engine: DerainEngine, options: argparse.Namespace
+) -> str:
+    """What is in effect, defaults included."""
+    weights = find_weights(options.weights)
+    return (
+        f"{options.input}: {info.codec} {info.width}x{info.height} {info.layout.name} "
+        f"{float(info.rate):.4g} frames/s\n"
+        f"network: {engine.description}, weights {weights.name}, "
+        f"strength {engine.strength:g}\n"
+        f"{options.output}: {plan}"
+    )
+
+
+def _summarise(report: Report, job: Job, seconds: float, console: Console, *, quiet: bool) -> None:
+    for warning in report.warnings:
+        print(f"sapnet-stream: warning: {warning}", file=sys.stderr)
+    if quiet:
+        return
+    rate = report.frames / seconds
+    console.print(
+        f"{job.target}: {report.frames} frames in {duration(seconds)}, {rate:.2f} frames/s",
+        highlight=False,
+    )
+
+
+def _doctor(arguments: list[str]) -> int:
+    _Parser(
+        prog="sapnet-stream doctor", description="Show what this machine and installation can do."
+    ).parse_args(arguments)
+    for subject, finding in doctor.report():
+        print(f"{subject:16} {finding}")
+    return 0
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """A SIGTERM ends the job as Ctrl-C does."""
+    raise KeyboardInterrupt

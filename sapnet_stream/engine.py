@@ -1,0 +1,165 @@
+"""Frames in, derained frames out, in order, on one device."""
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sapnet_stream.errors import UsageError
+from sapnet_stream.networks.executor import Executor, choose_executor, default_dtype
+from sapnet_stream.networks.sapnet import SAPNet
+from sapnet_stream.networks.weights import load_network
+from sapnet_stream.video.colour import add_change, to_rgb
+from sapnet_stream.video.frame import Frame
+
+T = TypeVar("T")
+
+
+class DerainEngine:
+    """A network on a device, ready to derain frames, tensors and arrays.
+
+    Args:
+        network: a `SAPNet`, or None for the bundled weights (see `load_network`).
+        device: "cpu", "cuda", "cuda:1"; None takes a GPU if there is one.
+        dtype: of the arithmetic; None takes the fastest that keeps 50 dB: bfloat16 on a CPU
+            that has it, float16 on CUDA, float32 elsewhere.
+        stages: how often the network looks at each picture, 1 to 6; fewer is faster.
+        strength: 1 removes all the rain the network sees, 0 returns the input.
+        memory_bytes: what one picture may use; None takes what the machine has.
+        executor: runs the network; None chooses one for the device.
+
+    Raises:
+        UsageError: there is no such device, or a number is out of range.
+        WeightsError: the bundled weights are damaged.
+    """
+
+    def __init__(
+        self,
+        network: SAPNet | None = None,
+        *,
+        device: str | None = None,
+        dtype: torch.dtype | None = None,
+        stages: int | None = None,
+        strength: float = 1.0,
+        memory_bytes: int | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        if not 0 <= strength <= 1:
+            raise UsageError(f"--strength must be 0 to 1, got {strength:g}")
+        self.device = checked_device(device)
+        self.strength = strength
+        if executor is None:
+            network = network or load_network()
+            dtype = dtype or default_dtype(self.device)
+            executor = choose_executor(
+                network,
+                device=self.device,
+                dtype=dtype,
+                stages=stages,
+                memory_bytes=memory_bytes,
+            )
+            self.description = (
+                f"SAPNet, {stages or network.config.stages} stages, "
+                f"{str(dtype).removeprefix('torch.')} on {self.device} ({executor.name})"
+            )
+        else:
+            self.description = executor.name
+        self.executor = executor
+
+    @torch.no_grad()
+    def tensor(self, image: Tensor) -> Tensor:
+        """Derain RGB pictures.
+
+        Args:
+            image: [N, 3, H, W] in [0, 1], any device and floating dtype, any H, W >= 1.
+
+        Returns:
+            The same shape, dtype and device, in [0, 1].
+
+        Raises:
+            UsageError: another shape or an integer dtype.
+        """
+        if image.dim() != 4 or image.shape[1] != 3 or not image.is_floating_point():
+            raise UsageError(
+                f"a tensor must be floating point [N, 3, H, W] in [0, 1], "
+                f"got {image.dtype} {tuple(image.shape)}"
+            )
+        rgb = image.to(self.device, torch.float32)
+        change = self._change(rgb, self.executor(rgb))
+        return change.add_(rgb).to(image.device, image.dtype)
+
+    def image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Derain one RGB picture, [H, W, 3] uint8 in and out.
+
+        Raises:
+            UsageError: another shape or dtype.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise UsageError(f"an image must be uint8 [H, W, 3], got {image.dtype} {image.shape}")
+        rgb = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+        clean = self.tensor(rgb).mul_(255).round_().to(torch.uint8)
+        return clean[0].permute(1, 2, 0).contiguous().numpy()
+
+    @torch.no_grad()
+    def frame(self, frame: Frame) -> Frame:
+        """Derain a decoded frame: only what the network changes leaves the source's samples."""
+        with _one_thread():
+            rgb = to_rgb(frame, self.device)
+        clean = self.executor(rgb)
+        with _one_thread():
+            return add_change(frame, self._change(rgb, clean))
+
+    def frames(self, items: Iterable[Frame | T]) -> Generator[Frame | T, None, None]:
+        """Derain the frames of a stream; whatever else travels in it passes untouched."""
+        for item in items:
+            yield self.frame(item) if isinstance(item, Frame) else item
+
+    def check_memory(self, height: int, width: int) -> None:
+        """Refuse a picture size before work starts.
+
+        Raises:
+            TooLargeError: naming the bytes such a picture needs.
+        """
+        self.executor.check_memory(height, width)
+
+    def _change(self, rgb: Tensor, clean: Tensor) -> Tensor:
+        """What to add to `rgb`, the sum staying in [0, 1]; overwrites `clean`."""
+        change = clean.clamp_(0, 1).sub_(rgb)
+        return change if self.strength == 1 else change.mul_(self.strength)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep short memory-bound work on this thread.
+
+    Decoder and encoder keep the other cores busy, and a team of threads waits at every
+    operation for its slowest member: measured several times slower than one thread.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def checked_device(name: str | None) -> torch.device:
+    """The device called `name`, or the best one.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        count = torch.cuda.device_count()
+        known = "cpu" + "".join(f", cuda:{index}" for index in range(count))
+        raise UsageError(f"--device {name} is not available here: choose from {known}") from error
+    return device

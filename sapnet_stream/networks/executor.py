@@ -1,0 +1,80 @@
+"""How a network is run: chosen once, at start.
+
+`eager` is the network as written, `folded` the same function rearranged, `openvino` the
+rearranged graph inside that runtime where it is installed.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sapnet_stream.networks.folded import FoldedExecutor
+from sapnet_stream.networks.sapnet import SAPNet
+
+
+class Executor(Protocol):
+    """Derains images; made for one network, device, dtype and number of stages."""
+
+    name: str
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Derain [N, 3, H, W] RGB float32 in [0, 1] on the executor's device, any H, W >= 1.
+
+        Returns the same shape, float32, not clamped.
+
+        Raises:
+            TooLargeError: before any work, if a frame of this size does not fit.
+        """
+        ...
+
+    def check_memory(self, height: int, width: int) -> None:
+        """Make sure that a frame of this size fits.
+
+        Raises:
+            TooLargeError: it does not; the message names the bytes it needs.
+        """
+        ...
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """The fastest dtype whose result cannot be told from float32 by eye.
+
+    float16 on CUDA; bfloat16 on a CPU with instructions for it; float32 elsewhere.
+    """
+    if device.type == "cuda":
+        return torch.float16
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        if able.get("avx512_bf16") or able.get("amx_bf16"):
+            return torch.bfloat16
+    return torch.float32
+
+
+def choose_executor(
+    network: SAPNet,
+    *,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    stages: int | None,
+    memory_bytes: int | None,
+) -> Executor:
+    """The fastest executor of `network` for `device`.
+
+    Args:
+        network: any of its variants; its weights are taken over.
+        device: where it runs.
+        dtype: of weights and activations, None for `default_dtype`.
+        stages: how many to run, None for all the network has.
+        memory_bytes: what a frame may take, None for what the machine has available.
+
+    Raises:
+        UsageError: stages is not between 1 and what the network has.
+    """
+    return FoldedExecutor(
+        network,
+        device=device,
+        dtype=dtype or default_dtype(device),
+        stages=stages,
+        memory_bytes=memory_bytes,
+    )

@@ -1,0 +1,1 @@
+"""Frames, their colours, and the containers they come from and go to."""

@@ -1,0 +1,116 @@
+"""Planes to RGB, and a change in RGB back onto the planes it came from.
+
+The network sees RGB but the file keeps its planes: only the network's *change* (output −
+input) is converted, by the matrix alone, and added to the source samples. A zero change
+returns them bit for bit at every matrix, range, subsampling and bit depth, while a full
+Y'CbCr -> RGB -> Y'CbCr round trip clips three quarters of the legal codes.
+
+Equations: ITU-T H.273 section 8.3. Shapes: H height, W width.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sapnet_stream.video.frame import Colour, Frame, PixelLayout
+
+
+def to_rgb(frame: Frame, device: torch.device | None = None) -> Tensor:
+    """The picture as [1, 3, H, W] float32 R'G'B' in [0, 1] on `device` (default: the CPU).
+
+    Chroma is repeated, not interpolated; colours outside RGB are clipped, which the source
+    planes never see.
+    """
+    layout, colour = frame.layout, frame.colour
+    offset, luma_scale, chroma_scale = _codes(layout, colour)
+    planes = [plane.to(device).float() for plane in frame.planes]
+    luma = planes[0].sub_(offset).div_(luma_scale)
+    if layout.model == "gray":
+        return luma.clamp_(0, 1).expand(1, 3, -1, -1)
+    if layout.model == "rgb":
+        green, blue, red = luma, *(p.sub_(offset).div_(luma_scale) for p in planes[1:])
+        return torch.stack((red, green, blue))[None].clamp_(0, 1)
+    chroma = torch.stack(planes[1:]).sub_(2 ** (layout.bits - 1)).div_(chroma_scale)
+    # Mixing at chroma resolution first leaves one addition per full-resolution sample.
+    mixed = torch.einsum("kc,chw->khw", _rgb_from_chroma(colour).to(luma.device), chroma)
+    rgb = F.interpolate(mixed[None], size=luma.shape, mode="nearest")
+    return rgb.add_(luma).clamp_(0, 1)
+
+
+def add_change(frame: Frame, change: Tensor) -> Frame:
+    """`frame` with a change in RGB added to its planes, in the source's codes.
+
+    Args:
+        frame: as it was decoded.
+        change: [1, 3, H, W] float32, in units of full scale; any device.
+
+    Returns:
+        A frame of the same layout on the CPU, samples rounded and held inside the code range.
+    """
+    layout, colour = frame.layout, frame.colour
+    _, luma_scale, chroma_scale = _codes(layout, colour)
+    weights = _ycbcr_from_rgb(colour)
+    if layout.model == "rgb":
+        red, green, blue = (change[0] * luma_scale).cpu()
+        deltas = [green, blue, red]
+    else:
+        deltas = [_mix(change[0], weights[0], luma_scale)]
+    if layout.model == "yuv":
+        small = _shrink(change[0], layout.chroma_rows, layout.chroma_columns)
+        deltas += [_mix(small, row, chroma_scale) for row in weights[1:]]
+    most = 2**layout.bits - 1
+    planes = tuple(
+        delta.cpu().add_(plane).round_().clamp_(0, most).to(plane.dtype)
+        for plane, delta in zip(frame.planes, deltas, strict=True)
+    )
+    return frame.with_planes(planes)
+
+
+def _codes(layout: PixelLayout, colour: Colour) -> tuple[float, float, float]:
+    """Code of black, and the codes that full luma and full chroma swing span."""
+    if colour.full_range or layout.model == "rgb":
+        most = float(2**layout.bits - 1)
+        return 0.0, most, most
+    unit = 2.0 ** (layout.bits - 8)
+    return 16 * unit, 219 * unit, 224 * unit
+
+
+def _ycbcr_from_rgb(colour: Colour) -> list[tuple[float, float, float]]:
+    """Rows Y', Cb, Cr over columns R', G', B'."""
+    kr, kb = colour.kr, colour.kb
+    kg = 1 - kr - kb
+    blue, red = 2 * (1 - kb), 2 * (1 - kr)
+    return [
+        (kr, kg, kb),
+        (-kr / blue, -kg / blue, 0.5),
+        (0.5, -kg / red, -kb / red),
+    ]
+
+
+def _rgb_from_chroma(colour: Colour) -> Tensor:
+    """[3, 2]: what Cb and Cr add to R', G', B' at equal Y'."""
+    kr, kb = colour.kr, colour.kb
+    kg = 1 - kr - kb
+    blue, red = 2 * (1 - kb), 2 * (1 - kr)
+    return torch.tensor([[0.0, red], [-kb / kg * blue, -kr / kg * red], [blue, 0.0]])
+
+
+def _mix(rgb: Tensor, weights: tuple[float, float, float], scale: float) -> Tensor:
+    red, green, blue = (weight * scale for weight in weights)
+    return torch.mul(rgb[0], red).add_(rgb[1], alpha=green).add_(rgb[2], alpha=blue)
+
+
+def _shrink(change: Tensor, rows: int, columns: int) -> Tensor:
+    """Averages of `rows` x `columns` blocks of [3, H, W]; the last ones may be smaller."""
+    short, narrow = -change.shape[1] % rows, -change.shape[2] % columns
+    if short or narrow:
+        # Repeating the edge makes a smaller block's average its own.
+        change = F.pad(change[None], (0, narrow, 0, short), mode="replicate")[0]
+    # Sums of strided slices run several times faster than pooling on a CPU.
+    if rows > 1:
+        change = sum((change[:, row::rows] for row in range(1, rows)), start=change[:, ::rows])
+        change = change / rows
+    if columns > 1:
+        parts = (change[:, :, column::columns] for column in range(1, columns))
+        change = sum(parts, start=change[:, :, ::columns]) / columns
+    return change

@@ -1,0 +1,90 @@
+"""What a video stream says of itself."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+
+from sapnet_stream.video.frame import Colour, PixelLayout, pixel_layout, planar_name
+
+FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+DEFAULT_TIME_BASE = Fraction(1, 1000)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a stream says of itself, as far as an encoder must say it again.
+
+    Attributes:
+        width: of the coded picture in pixels, before any display rotation.
+        height: likewise.
+        layout: planar layout the decoder hands out.
+        colour: how samples stand for R'G'B'.
+        codec: FFmpeg's name, "h264".
+        rate: frames per second, average; only a hint for variable frame rates.
+        time_base: seconds per tick of the frames' pts.
+        frame_count: how many frames will come, estimated from the header; None if unknown.
+        matrix, color_range, primaries, transfer: FFmpeg's numbers of ITU-T H.273 tags.
+        sample_aspect_ratio: 0 when the stream does not say.
+        display_matrix: nine integers that rotate or flip the picture for display, or None.
+        interlaced: frames are two fields.
+    """
+
+    width: int
+    height: int
+    layout: PixelLayout
+    colour: Colour
+    codec: str
+    rate: Fraction
+    time_base: Fraction
+    frame_count: int | None
+    matrix: int
+    color_range: int
+    primaries: int
+    transfer: int
+    sample_aspect_ratio: Fraction
+    display_matrix: tuple[int, ...] | None
+    interlaced: bool
+
+
+def video_info(
+    picture: av.VideoFrame, stream: av.VideoStream, frame_count: int | None
+) -> VideoInfo:
+    """Describe `stream` by its first decoded picture, which knows what headers leave open.
+
+    Raises:
+        InputError: the pixel format or the colour matrix cannot be kept.
+    """
+    layout = pixel_layout(planar_name(picture.format.name))
+    full_range = picture.color_range == FULL_RANGE or picture.format.name.startswith("yuvj")
+    return VideoInfo(
+        width=picture.width,
+        height=picture.height,
+        layout=layout,
+        colour=Colour.from_tags(picture.colorspace, full_range, picture.height),
+        codec=stream.codec_context.name,
+        rate=average_rate(stream),
+        time_base=Fraction(stream.time_base or DEFAULT_TIME_BASE),
+        frame_count=frame_count,
+        matrix=picture.colorspace,
+        color_range=FULL_RANGE if full_range else picture.color_range,
+        primaries=picture.color_primaries,
+        transfer=picture.color_trc,
+        sample_aspect_ratio=Fraction(stream.codec_context.sample_aspect_ratio or 0),
+        display_matrix=_display_matrix(picture),
+        interlaced=picture.interlaced_frame,
+    )
+
+
+def average_rate(stream: av.VideoStream) -> Fraction:
+    """Frames per second, 25 where the stream does not say."""
+    return Fraction(stream.average_rate or stream.guessed_rate or 25)
+
+
+def _display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
+    side_data: Any = picture.side_data
+    if "DISPLAYMATRIX" not in side_data:
+        return None
+    return tuple(int(v) for v in np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32))

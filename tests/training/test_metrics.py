@@ -1,0 +1,84 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+
+from sapnet_stream.errors import InputError
+from sapnet_training.data import read_image
+from sapnet_training.evaluate import mean, paired_files, score
+from sapnet_training.losses import restoration_loss, ssim
+from sapnet_training.metrics import luma, psnr, ssim_255
+
+
+def test_luma_of_black_white_and_red() -> None:
+    colours = torch.tensor([[0, 0, 0], [255, 255, 255], [255, 0, 0]], dtype=torch.uint8)
+    y = luma(colours.T[:, :, None])
+    torch.testing.assert_close(y[0, :, 0], torch.tensor([16.0, 235.0, 81.481]).double())
+
+
+def test_psnr_of_a_known_error() -> None:
+    a = torch.zeros(3, 4, 4, dtype=torch.uint8)
+    assert psnr(a, a + 5) == pytest.approx(20 * math.log10(255 / 5))
+    assert psnr(a, a) == math.inf
+
+
+def test_ssim_agrees_with_scikit_image() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randint(0, 256, (1, 40, 52), generator=generator).double()
+    b = (a + 20 * torch.randn(a.shape, generator=generator)).clamp(0, 255)
+    # Its Gaussian has the same 11 taps at truncate = 3.5; its border is cut off here.
+    _, full = structural_similarity(  # type: ignore[no-untyped-call]
+        a[0].numpy(),
+        b[0].numpy(),
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
+    assert ssim_255(a, b) == pytest.approx(full[5:-5, 5:-5].mean(), abs=1e-6)
+
+
+def test_ssim_gradient_agrees_with_finite_differences() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.rand(1, 1, 12, 13, dtype=torch.float64, generator=generator) for _ in range(2))
+    assert torch.autograd.gradcheck(lambda x: ssim(x, b), a.requires_grad_())
+
+
+def test_loss_is_zero_only_for_the_target() -> None:
+    target = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert restoration_loss(target, target, l1=1.0).item() == pytest.approx(0, abs=1e-6)
+    shifted = target + 0.1
+    gain = restoration_loss(shifted, target, 2.0) - restoration_loss(shifted, target, 1.0)
+    assert gain.item() == pytest.approx(0.1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rainy", "every", "psnr_y", "ssim_y"),
+    [("rain100l_rainy", 4, 27.24, None), ("rain100h_rainy", 1, 13.56, 0.379)],
+)
+def test_protocol_reads_the_known_numbers_of_the_rainy_inputs(
+    data_dir: Path, rainy: str, every: int, psnr_y: float, ssim_y: float | None
+) -> None:
+    test = data_dir / "test"
+    pairs = paired_files(test / rainy, test / "rain100_clean")[::every]
+    if ssim_y is None:
+        ys = [[luma(read_image(path)) for path in pair] for pair in pairs]
+        assert sum(psnr(*y) for y in ys) / len(ys) == pytest.approx(psnr_y, abs=0.005)
+        return
+    result = mean([score(read_image(a), read_image(b)) for a, b in pairs])
+    assert result.psnr_y == pytest.approx(psnr_y, abs=0.005)
+    assert result.ssim_y == pytest.approx(ssim_y, abs=0.0005)
+
+
+def test_an_unpaired_file_is_named(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for folder, names in (("rainy", ("1", "2")), ("clean", ("1",))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            Image.new("RGB", (4, 4)).save(tmp_path / folder / f"{name}.png")
+    with pytest.raises(InputError, match="no image named 2"):
+        paired_files(tmp_path / "rainy", tmp_path / "clean")
