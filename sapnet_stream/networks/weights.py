@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pickle
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,11 @@ def _read_safetensors(path: Path) -> tuple[SAPNetConfig, dict[str, Tensor]]:
 
 def _read_published(path: Path) -> dict[str, Tensor]:
     try:
+        # Anything else would be taken for PyTorch's format before 1.6, a bare pickle.
+        if not zipfile.is_zipfile(path):
+            raise ValueError("not a zip archive")
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+    except (OSError, RuntimeError, pickle.UnpicklingError, ValueError) as error:
         raise WeightsError(
             f"{path} is not a PyTorch checkpoint of plain tensors: "
             "give the published .pth or a .safetensors file"

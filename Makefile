@@ -1,0 +1,46 @@
+# Two commands do everything on a fresh machine with Python 3.11 or later: make demo, make test.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint type bench clean
+
+help:
+	@echo "make demo    derain a rainy clip made on the spot; look into demo/"
+	@echo "make test    run the tests"
+	@echo "make lint    ruff: rules and format"
+	@echo "make type    mypy --strict"
+	@echo "make bench   measure this machine: networks and whole programs"
+	@echo "make clean   remove what the other commands made"
+
+# The stamp is newer than pyproject.toml while the environment holds what it asks for.
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	mkdir -p demo
+	$(BIN)/python -m sapnet_training.rain demo/rainy.mp4 --clean demo/clean.mp4
+	$(BIN)/sapnet-stream demo/rainy.mp4 demo/derained.mp4 --overwrite
+	$(BIN)/python -m sapnet_training.before_after demo/clean.mp4 demo/rainy.mp4 demo/derained.mp4 \
+		--picture demo/before_after.png
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/installed
+	$(BIN)/mypy
+
+bench: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/sapnet-stream bench
+
+clean:
+	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache
