@@ -88,16 +88,27 @@ class SAPNet(nn.Module):
         c = h
         estimate = image
         for _ in range(checked_stages(stages, self.config.stages)):
-            x = self.conv0(torch.cat((image, estimate), dim=1))
-            x = torch.cat((x, h), dim=1)
-            h, c = conv_lstm_update(
-                self.conv_i(x), self.conv_f(x), self.conv_g(x), self.conv_o(x), c
-            )
-            x = h
-            for unit in self.units:
-                x = unit(x)
-            estimate = self.conv(x) + image
+            estimate, h, c = self.stage(image, estimate, h, c)
             yield estimate
+
+    def stage(
+        self, image: Tensor, estimate: Tensor, h: Tensor, c: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One look: the next estimate, hidden and cell state.
+
+        Args:
+            image: the rainy image, [N, 3, H, W].
+            estimate: the last one, the image itself at first; same shape.
+            h: hidden state, [N, C, H, W], zeros at first.
+            c: cell state, likewise.
+        """
+        x = self.conv0(torch.cat((image, estimate), dim=1))
+        x = torch.cat((x, h), dim=1)
+        h, c = conv_lstm_update(self.conv_i(x), self.conv_f(x), self.conv_g(x), self.conv_o(x), c)
+        x = h
+        for unit in self.units:
+            x = unit(x)
+        return self.conv(x) + image, h, c
 
     def forward(self, image: Tensor, stages: int | None = None) -> Tensor:
         """The last of `stages` estimates (default: all the network was trained with)."""

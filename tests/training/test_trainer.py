@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,12 +64,12 @@ def test_resumed_run_ends_bit_equal_to_an_uninterrupted_one(tmp_path: Path) -> N
         assert torch.equal(value, second.parts()["average"][key]), key
 
 
-def test_training_lowers_the_loss_on_one_kind_of_rain() -> None:
-    trainer = Trainer(
-        config(phases=(Phase(0, 4, 24, 1),), rain={"light": 1.0}, pairs=0.0, steps=40), images()
-    )
+def test_training_fits_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(config(phases=(Phase(0, 4, 24, 2),), steps=40), images())
+    batch = trainer.batch()
+    monkeypatch.setattr(trainer, "batch", lambda: batch)
     losses = [trainer.advance() for _ in range(40)]
-    assert sum(losses[-8:]) < 0.8 * sum(losses[:8])
+    assert losses[-1] < 0.7 * losses[0]
 
 
 @pytest.mark.parametrize("bf16", [False, True])
@@ -181,13 +182,11 @@ def test_sigterm_saves_and_resume_goes_on(data_dir: Path, tmp_path: Path) -> Non
     last = tmp_path / "run" / "last.pt"
     try:
         while not last.exists() and run.poll() is None:
-            pass
+            time.sleep(0.05)
         run.send_signal(signal.SIGTERM)
         assert run.wait(timeout=30) == 0
     finally:
         run.kill()
     step = load_checkpoint(last)["step"]
-    again = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert again.returncode == 2 and "--resume" in again.stderr
     subprocess.run([*command, "--resume", f"steps={step + 2}"], env=environment, check=True)
     assert load_checkpoint(last)["step"] == step + 2

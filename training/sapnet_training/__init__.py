@@ -1,0 +1,1 @@
+"""Training and measuring deraining networks; the application never imports this package."""

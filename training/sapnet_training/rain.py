@@ -1,0 +1,289 @@
+"""Synthetic rain on photographs and on consecutive frames.
+
+Rain is a grey layer of streaks over the scene, as in the benchmarks this is measured on
+(rainy - clean in RainTrainH has no colour and is never negative):
+`rainy = clean + streaks · (1 - opacity · clean)`. Streaks are drops convolved with a line
+(the path a drop falls during the exposure), or rendered streak masks (Garg and Nayar 2006).
+
+Shapes: N batch, T consecutive frames, C channels, H height, W width, L streak layers,
+K drops of a layer, M masks.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_training.clip import moving_camera, photographs, write_video
+from sapnet_training.streaks import MAX_STREAK_PX, Drops, StreakShape, mask_parts
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class RainPreset:
+    """Ranges from which each sample, or each of its layers, draws uniformly.
+
+    Attributes:
+        layers: streak layers, rounded down; each has its own direction, length and width.
+        slant: main direction in degrees from straight down.
+        spread: a layer's deviation from the main direction, degrees.
+        length: of a streak, pixels.
+        width: of a streak, pixels.
+        hardness: exponent of the profile across a streak: 2 soft, 8 nearly a box.
+        density: streaks per 1000 square pixels.
+        brightness: of a layer's brightest streak, 1 is white.
+        opacity: 0 adds streaks to the scene, 1 covers the scene with them.
+        masks: rendered masks laid over each other, rounded down; 0 without masks at hand.
+        mask_gain: factor on the mask's brightness.
+        veil: part of the scene's contrast lost to fine spray.
+        grain: standard deviation of sensor noise, on the clean image too: a derainer is
+            not asked to remove it.
+    """
+
+    layers: Range = (0, 0)
+    slant: Range = (-30, 30)
+    spread: Range = (-3, 3)
+    length: Range = (8, 40)
+    width: Range = (0.8, 2)
+    hardness: Range = (2, 8)
+    density: Range = (0.2, 2)
+    brightness: Range = (0.1, 0.5)
+    opacity: Range = (0, 0)
+    masks: Range = (0, 0)
+    mask_gain: Range = (0.4, 1.2)
+    veil: Range = (0, 0)
+    grain: Range = (0, 0)
+
+
+PRESETS = {
+    "dry": RainPreset(grain=(0, 0.01)),
+    # One streak direction, short and thin: most samples a single rendered mask.
+    "light": RainPreset(masks=(1, 1.999), mask_gain=(0.3, 1.2)),
+    # Soft translucent streaks, as a video camera sees drops at several distances.
+    "drizzle": RainPreset(
+        layers=(1, 2.999),
+        length=(6, 50),
+        width=(0.8, 3),
+        brightness=(0.1, 0.6),
+        opacity=(0, 0.8),
+        veil=(0, 0.02),
+        grain=(0, 0.01),
+    ),
+    "medium": RainPreset(
+        layers=(0, 1.999),
+        masks=(1, 2.999),
+        mask_gain=(0.6, 1.5),
+        length=(20, 70),
+        density=(2, 12),
+        brightness=(0.1, 0.5),
+    ),
+    # What a video of a shower shows: many layers, the near ones long, wide and fast.
+    "shower": RainPreset(
+        layers=(6, 6),
+        slant=(4, 10),
+        spread=(-2, 2),
+        length=(7, 30),
+        width=(0.9, 2),
+        hardness=(2, 3),
+        density=(0.4, 1.6),
+        brightness=(0.25, 0.6),
+        opacity=(0.3, 0.5),
+        grain=(0.004, 0.004),
+    ),
+    # RainTrainH: a dense curtain of hard one-pixel lines under one or two rendered masks.
+    "heavy": RainPreset(
+        layers=(1, 2.999),
+        slant=(-25, 25),
+        length=(20, 70),
+        width=(1, 2),
+        hardness=(3, 8),
+        density=(2, 16),
+        brightness=(0.15, 0.6),
+        masks=(0, 2.999),
+        mask_gain=(0.5, 1.5),
+    ),
+}
+
+_FIELDS = tuple(field.name for field in fields(RainPreset))
+
+
+class _Draw:
+    """Random numbers of one batch: preset ranges per sample, on the generator's device."""
+
+    def __init__(self, shares: Tensor, ranges: Tensor, n: int, generator: torch.Generator) -> None:
+        self.n = n
+        self.generator = generator
+        self.device = generator.device
+        preset = torch.multinomial(shares.to(self.device), n, True, generator=generator)
+        self._ranges = ranges.to(self.device)[preset]
+
+    def uniform(self, *shape: int) -> Tensor:
+        return torch.rand(shape, device=self.device, generator=self.generator)
+
+    def normal(self, shape: torch.Size) -> Tensor:
+        return torch.randn(shape, device=self.device, generator=self.generator)
+
+    def field(self, name: str, columns: int) -> Tensor:
+        """[N, columns] draws of a preset's field."""
+        low, high = self._ranges[:, _FIELDS.index(name)].unbind(1)
+        return low[:, None] + (high - low)[:, None] * self.uniform(self.n, columns)
+
+    def sample(self, name: str) -> Tensor:
+        """One draw per sample, [N, 1, 1, 1, 1]."""
+        return self.field(name, 1)[:, :, None, None, None]
+
+    def first(self, name: str, columns: int) -> Tensor:
+        """1 in the first drawn number of columns, else 0, [N, columns]."""
+        return (torch.arange(columns, device=self.device) < self.field(name, 1).floor()).float()
+
+
+class SyntheticRain:
+    """Rain from a weighted mixture of presets, the same for the same generator state.
+
+    Args:
+        mixture: preset name to its share of the samples.
+        masks: rendered streaks, [M, H, W] uint8, or None.
+
+    Raises:
+        UsageError: an unknown preset, or no share above zero.
+    """
+
+    def __init__(self, mixture: dict[str, float], masks: Tensor | None = None) -> None:
+        unknown = sorted(set(mixture) - set(PRESETS))
+        if unknown:
+            raise UsageError(f"rain preset {unknown[0]!r} is none of {', '.join(PRESETS)}")
+        if not mixture or min(mixture.values()) < 0 or sum(mixture.values()) <= 0:
+            raise UsageError(f"rain mixture needs shares >= 0 and one above, got {mixture}")
+        chosen = [PRESETS[name] for name in mixture]
+        self._layers = max(int(preset.layers[1]) for preset in chosen)
+        self._mask_count = max(int(preset.masks[1]) for preset in chosen)
+        self._shares = torch.tensor(list(mixture.values()), dtype=torch.float64)
+        self._ranges = torch.tensor(
+            [[getattr(preset, field) for field in _FIELDS] for preset in chosen]
+        )
+        self._masks = masks
+
+    def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Rain on photographs.
+
+        Args:
+            clean: [N, 3, H, W] float RGB in [0, 1].
+            generator: of the device `clean` is on.
+
+        Returns:
+            The rainy images and what a derainer should make of them, shaped like `clean`,
+            both quantised to 8 bits as files are.
+        """
+        rainy, target = self.fall(clean[:, None], generator)
+        return rainy[:, 0], target[:, 0]
+
+    def fall(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The same on N clips of T consecutive frames, [N, T, 3, H, W]: the drops fall on."""
+        n, frames, _, height, width = clean.shape
+        draw = _Draw(self._shares, self._ranges, n, generator)
+        streaks = self._streaks(draw, frames, height, width)[:, :, None]
+        target = _to_8_bits(clean + draw.sample("grain") * draw.normal(clean.shape))
+        veil = draw.sample("veil")
+        scene = target * (1 - veil) + 0.7 * veil
+        rainy = scene + streaks * (1 - draw.sample("opacity") * scene)
+        return _to_8_bits(rainy), target
+
+    def _streaks(self, draw: _Draw, frames: int, height: int, width: int) -> Tensor:
+        """Brightness of all streaks, [N, T, H, W]."""
+        streaks = torch.zeros(draw.n, frames, height, width, device=draw.device)
+        if self._layers:
+            streaks += self._drops(draw, frames, height, width)
+        if self._mask_count and self._masks is not None and frames == 1:
+            choice = draw.uniform(draw.n, self._mask_count, 4)
+            gain = draw.field("mask_gain", self._mask_count) * draw.first("masks", self._mask_count)
+            parts = mask_parts(self._masks, choice, height, width)
+            streaks += (parts * gain[..., None, None]).sum(1, keepdim=True)
+        return streaks.clamp(0, 1)
+
+    def _drops(self, draw: _Draw, frames: int, height: int, width: int) -> Tensor:
+        layers = self._layers
+        angle = torch.deg2rad(draw.field("slant", 1) + draw.field("spread", layers))
+        length = draw.field("length", layers)
+        shape = StreakShape(
+            angle, length, draw.field("width", layers), draw.field("hardness", layers)
+        )
+        strength = draw.field("brightness", layers) * draw.first("layers", layers)
+        # The shutter is open for a part of the frame's time: a drop falls further than its streak.
+        speed = length / (0.4 + 0.4 * draw.uniform(draw.n, 1))
+        velocity = torch.stack((speed * angle.cos(), speed * angle.sin()), dim=-1)
+        size = (height + MAX_STREAK_PX, width + MAX_STREAK_PX)
+        count = draw.field("density", layers) * size[0] * size[1] / 1000
+        most = max(1, int(count.max().item()))
+        brightness = 0.2 + 0.8 * draw.uniform(draw.n, layers, most)
+        brightness *= torch.arange(most, device=draw.device) < count[..., None]
+        drops = Drops(draw.uniform(draw.n, layers, most, 2), brightness * strength[..., None], size)
+        spectrum = shape.spectrum(size)
+        out = [
+            drops.streaks(spectrum, frame * velocity, whole_pixels=frames == 1)
+            for frame in range(frames)
+        ]
+        return torch.stack(out, dim=1)[..., :height, :width]
+
+
+def _to_8_bits(image: Tensor) -> Tensor:
+    return (image.clamp(0, 1) * 255).round() / 255
+
+
+def _clip(seconds: float, fps: Fraction, height: int, width: int, seed: int) -> Iterator[Tensor]:
+    """Rainy and clean scenes of about a second, one photograph each, [2, T, 3, H, W]."""
+    rain = SyntheticRain({"shower": 1.0})
+    scenes = max(1, round(seconds))
+    total = max(1, round(seconds * fps))
+    images = photographs()
+    for scene in range(scenes):
+        frames = total * (scene + 1) // scenes - total * scene // scenes
+        clean = moving_camera(images[scene % len(images)], frames, height, width)
+        generator = torch.Generator().manual_seed(seed + scene)
+        yield torch.cat(rain.fall(clean[None], generator))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m sapnet_training.rain",
+        description="Writes a clip of a moving camera in falling rain.",
+    )
+    parser.add_argument("output", type=Path, metavar="OUT.mp4")
+    parser.add_argument("--clean", type=Path, metavar="FILE", help="the same clip without rain")
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--size", default="320x180", metavar="WxH", help="even pixels")
+    parser.add_argument("--fps", type=Fraction, default=Fraction(25))
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    try:
+        width, height = _size(options.size)
+        if options.seconds <= 0 or options.fps <= 0:
+            raise UsageError("--seconds and --fps must be above 0")
+        scenes = list(_clip(options.seconds, options.fps, height, width, options.seed))
+        rainy, clean = torch.cat(scenes, dim=1)
+        write_video(options.output, rainy, options.fps)
+        if options.clean:
+            write_video(options.clean, clean, options.fps)
+    except SapnetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    if min(size) < 16 or size[0] % 2 or size[1] % 2:
+        raise UsageError(f"--size is WIDTHxHEIGHT, both even and at least 16, got {text!r}")
+    return size
+
+
+if __name__ == "__main__":
+    sys.exit(main())
