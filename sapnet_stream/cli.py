@@ -1,6 +1,7 @@
 """The command `sapnet-stream`."""
 
 import argparse
+import math
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from sapnet_stream.video.codec import ENCODERS, EncoderPlan, EncoderSettings
 from sapnet_stream.video.info import VideoInfo
 
 INTERRUPTED = 130
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHEAPER = "--stages 2 takes about a third of that"
 
@@ -35,20 +37,29 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status (see `sapnet_stream.errors`)."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    console = Console(stderr=True, soft_wrap=True)
-    signal.signal(signal.SIGTERM, _interrupt)
+    # A file may be called "[red].mp4": names are not markup.
+    console = Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
+    handlers = {number: signal.getsignal(number) for number in STOPS}
+    for number, handler in handlers.items():
+        # What started this program may have asked it to ignore one, as nohup does.
+        if handler != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         if arguments[:1] == ["doctor"]:
             return _doctor(arguments[1:])
         if arguments[:1] == ["bench"]:
-            return 0 #bench.main(arguments[1:])
+            return 0  # bench.main(arguments[1:])
         return _derain(_parser().parse_args(arguments), console)
     except SapnetError as error:
-        print(f"sapnet-stream: {error}", file=sys.stderr)
+        where = ", ".join(getattr(error, "__notes__", []))
+        print(f"sapnet-stream: {error}{where and f' ({where})'}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("sapnet-stream: stopped; the output was not written", file=sys.stderr)
         return INTERRUPTED
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,17 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("input", type=Path, metavar="INPUT", help=argparse.SUPPRESS)
     add("output", type=Path, metavar="OUTPUT", help=argparse.SUPPRESS)
-    add("--start", type=float, metavar="SECONDS", help="begin here")
-    add("--duration", type=float, metavar="SECONDS", help="stop this much later")
-    add("--strength", type=float, default=1.0, metavar="0..1", help="how much rain goes (1)")
+    add("--start", type=_number, metavar="SECONDS", help="begin here")
+    add("--duration", type=_number, metavar="SECONDS", help="stop this much later")
+    add("--strength", type=_number, default=1.0, metavar="0..1", help="how much rain goes (1)")
     add("--compare", choices=["side"], help="write input and output side by side")
     add("--stages", type=int, metavar="1..6", help="looks at each frame; fewer is faster (6)")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (a GPU if there is one)")
     add("--dtype", choices=list(DTYPES), help="arithmetic (the device's fastest)")
-    add("--memory", type=float, metavar="GIB", help="most a frame may use (what is free)")
+    add("--memory", type=_number, metavar="GIB", help="most a frame may use (what is free)")
     add("--weights", metavar="NAME|FILE", help="the network's weights (sapnet)")
     add("--codec", choices=list(ENCODERS), help="of the output (the input's, else h264)")
-    add("--crf", type=float, metavar="0..63", help="quality, lower is better (h264: 18)")
+    add("--crf", type=_number, metavar="0..63", help="quality, lower is better (h264: 18)")
     add("--preset", metavar="NAME", help="encoder effort (h264: medium)")
     add("--overwrite", action="store_true", help="replace OUTPUT if it exists")
     add("--quiet", action="store_true", help="say nothing unless something is wrong")
@@ -132,8 +143,7 @@ def _summarise(report: Report, job: Job, seconds: float, console: Console, *, qu
         return
     rate = report.frames / seconds
     console.print(
-        f"{job.target}: {report.frames} frames in {duration(seconds)}, {rate:.2f} frames/s",
-        highlight=False,
+        f"{job.target}: {report.frames} frames in {duration(seconds)}, {rate:.2f} frames/s"
     )
 
 
@@ -147,5 +157,16 @@ def _doctor(arguments: list[str]) -> int:
 
 
 def _interrupt(*_: object) -> NoReturn:
-    """A SIGTERM ends the job as Ctrl-C does."""
+    """End the job as Ctrl-C does; once, for tidying up must not be interrupted."""
+    for number in STOPS:
+        # Not SIG_IGN: Python complains if it is set while another signal is on its way.
+        signal.signal(number, lambda *_: None)
     raise KeyboardInterrupt
+
+
+def _number(text: str) -> float:
+    """A finite number."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+    return number

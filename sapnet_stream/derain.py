@@ -1,7 +1,7 @@
 """The file job: one corridor from container to container."""
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,16 +129,21 @@ def _run(
     on_frame: Callable[[int], None] | None,
 ) -> list[StageStats]:
     def derain(items: Iterator[Frame | Packet]) -> Generator[Frame | Packet, None, None]:
-        if job.compare is None:
-            yield from engine.frames(items)
-            return
         for item in items:
-            yield side_by_side(item, engine.frame(item)) if isinstance(item, Frame) else item
+            with _located(item):
+                if not isinstance(item, Frame):
+                    done: Frame | Packet = item
+                elif job.compare is None:
+                    done = engine.frame(item)
+                else:
+                    done = side_by_side(item, engine.frame(item))
+            yield done
 
     def encode(items: Iterator[Frame | Packet]) -> Generator[None, None, None]:
         frames = 0
         for item in items:
-            encoder.write(item)
+            with _located(item):
+                encoder.write(item)
             if isinstance(item, Frame):
                 frames += 1
                 if on_frame is not None:
@@ -154,6 +159,17 @@ def _run(
     return pipeline.stats
 
 
+@contextmanager
+def _located(item: Frame | Packet) -> Iterator[None]:
+    """Let an error say at which moment of the video it happened."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(item, Frame):
+            error.add_note(f"at the frame of {item.seconds:.3f} s")
+        raise
+
+
 def _warnings(decoder: VideoDecoder, encoder: VideoEncoder) -> list[str]:
     warnings = [
         f"{stream} was left out: {encoder.path.suffix or 'this container'} cannot hold it, .mkv may"
@@ -166,13 +182,18 @@ def _warnings(decoder: VideoDecoder, encoder: VideoEncoder) -> list[str]:
         )
     if decoder.missing:
         warnings.append(
-            f"{decoder.path} announces {decoder.missing} more frames than it holds: "
-            "it may be cut short"
+            f"{decoder.path} is cut short: {decoder.missing} frames that its index names "
+            "are not there"
         )
     if decoder.retimed:
         warnings.append(
             f"{decoder.retimed} frames of {decoder.path} went back in time and were moved "
             "behind the frame before"
+        )
+    if encoder.retimed:
+        warnings.append(
+            f"{encoder.retimed} packets of sound or subtitles of {decoder.path} went back in "
+            "time and were moved behind the packet before"
         )
     if decoder.info.interlaced:
         warnings.append(

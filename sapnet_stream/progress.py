@@ -54,7 +54,7 @@ class JobProgress:
         self._total = total
         if self._quiet:
             return
-        self._console.print(settings, highlight=False)
+        self._console.print(settings)
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("derain"),
@@ -83,14 +83,14 @@ class JobProgress:
             self._bar.update(self._task, completed=frames, rate=f"{rate:.2f} frames/s")
         elif now - self._said_seconds >= LINE_SECONDS:
             self._said_seconds = now
-            self._console.print(self._line(frames, rate), highlight=False)
+            self._console.print(self._line(frames, rate))
 
     def _estimate(self, rate: float, total: int) -> None:
         seconds = total / rate
         text = f"about {duration(seconds)} for {total} frames at {rate:.2f} frames/s"
         if seconds > HOUR_SECONDS:
             text += f"; {self._cheaper}"
-        self._console.print(text, highlight=False)
+        self._console.print(text)
 
     def _line(self, frames: int, rate: float) -> str:
         if self._total is None:

@@ -1,44 +1,31 @@
-"""SAPNet rearranged for speed and small memory; the same function, exactly.
+"""SAPNet rearranged for speed and small memory: the same function, exactly.
 
-The derivations stand in `kernels/README.md`. In short: the channel attention's scale is known
-before its convolution runs (`TapSums`), so it is folded into that convolution's weights and
-costs no pass over the frame; the four gates are one convolution; the first stage leaves out
-what a zero state contributes; and each layer runs in strips that stay in cache.
+The derivations stand in `kernels/README.md`. In short: the scale of a channel attention is
+known before its convolution runs (`TapMeans`), so it goes into that convolution's weights
+and costs no pass over the frame; the four gates are one convolution; the first stage leaves
+out what a zero state contributes; and each layer runs in strips that stay in cache.
 
-Shapes: C channels, H height, W width; one frame at a time, [1, C, H, W], channels last.
+Shapes: C channels, H height, W width; one frame at a time, channels last.
 """
 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from sapnet_stream.networks.blocks import ChannelConv, ChannelResidualAttention
+from sapnet_stream.networks.blocks import (
+    ChannelConv,
+    ChannelResidualAttention,
+    ProgressiveDilatedUnit,
+)
 from sapnet_stream.networks.memory import available_bytes, too_large
 from sapnet_stream.networks.sapnet import SAPNet, checked_stages
-from sapnet_stream.networks.strips import Strips, TapSums, conv_rows, rectify
+from sapnet_stream.networks.strips import Plane, Strips, TapMeans, rectify
 
-# Bytes of one 32-channel strip: two or three of them and a convolution's weights share a
-# core's level-2 cache. Taller strips spill, shorter ones pay more calls.
+# Bytes of one strip of C channels on a CPU. Taller strips fall out of the cache between a
+# convolution and the steps after it, lower ones pay for more calls (measured, 1.3-5 MB equal).
 _STRIP_BYTES = 2_600_000
-
-
-class Convolution:
-    """Weight and bias of a 3x3 convolution, in the executor's dtype and channels last."""
-
-    def __init__(self, weight: Tensor, bias: Tensor, device: torch.device, dtype: torch.dtype):
-        weight, bias = weight.to(device, dtype), bias.to(device, dtype)
-        self.weight = weight.contiguous(memory_format=torch.channels_last)
-        self.bias = bias.contiguous()
-
-    def rows(self, x: Tensor, start: int, stop: int) -> Tensor:
-        """Rows `start` to `stop` of the zero-padded convolution of the frame `x`."""
-        return conv_rows(x, self.weight, self.bias, 1, start, stop)
-
-    def inside(self, x: Tensor) -> Tensor:
-        """The convolution of rows that bring their own halo, one above and one below."""
-        return functional.conv2d(x, self.weight, self.bias, padding=(0, 1))
 
 
 class ScaledConvolution:
@@ -46,26 +33,34 @@ class ScaledConvolution:
 
     With the tap means T of a frame, the mean of the convolution is y = W T + b; the scale
     sigmoid(K y + B relu(A y)) then multiplies weight and bias. [K; A] W is one matrix.
+
+    Args:
+        unit: the PDU.
+        position: of the convolution in it; the attention comes next.
+        device, dtype: of the result.
     """
 
     def __init__(
         self,
-        conv: ChannelConv,
-        attention: ChannelResidualAttention,
-        dilation: int,
+        unit: ProgressiveDilatedUnit,
+        position: int,
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        weight, bias = (t.double() for t in conv.dense())
+        conv, attention = unit[position], unit[position + 1]
+        assert isinstance(conv, ChannelConv) and isinstance(attention, ChannelResidualAttention)
+        weight, bias = (tensor.double() for tensor in conv.dense())
         squeeze, _, expand = attention.conv_du
+        assert isinstance(squeeze, nn.Conv2d) and isinstance(expand, nn.Conv2d)
         heads = torch.cat((attention.conv_1_1.weight, squeeze.weight)).flatten(1).double()
-        taps = weight.permute(0, 2, 3, 1).flatten(1)
-        self.dilation = dilation
+        from_taps = heads @ weight.permute(0, 2, 3, 1).flatten(1)
+
+        self.dilation = unit.dilation
         self._dtype = dtype
         self._channels = len(bias)
-        self._from_taps = (heads @ taps).to(device, torch.float32)
+        self._from_taps = from_taps.to(device, torch.float32)
         self._from_bias = (heads @ bias).to(device, torch.float32)
-        self._expand = expand.weight.flatten(1).to(device, torch.float32)
+        self._expand = expand.weight.flatten(1).to(device, torch.float32, copy=True)
         self._weight = weight.to(device, torch.float32, memory_format=torch.channels_last)
         self._bias = bias.to(device, torch.float32)
 
@@ -78,43 +73,47 @@ class ScaledConvolution:
         return weight.to(self._dtype), (self._bias * scale).to(self._dtype)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Frame:
-    """Everything of a frame's size that lives beside a strip.
+    """What has the size of the frame; beside it only a strip's workspace exists.
 
     Attributes:
-        joined: the rainy image and the last estimate, [1, 6, H, W].
-        h, x, y: hidden state and the units' two buffers, [1, C, H, W], executor's dtype.
-        c: cell state, [1, C, H, W], float32.
-        taps: the sums behind the attention scales.
-        strips: how the rows are cut.
+        size: height and width.
+        joined: the rainy image and the last estimate, 6 channels.
+        h, x, y: hidden state and the units' two buffers, C channels, executor's dtype.
+        c: twice the cell state, [1, C, H, W], float32.
+        means: behind the attention scales.
+        strips, gate_strips: how the rows are cut, for layers of C and of 4 C channels.
     """
 
-    joined: Tensor
-    h: Tensor
+    size: tuple[int, int]
+    joined: Plane
+    h: Plane
+    x: Plane
+    y: Plane
     c: Tensor
-    x: Tensor
-    y: Tensor
-    taps: TapSums
+    means: TapMeans
     strips: Strips
-
-    def has_size(self, height: int, width: int) -> bool:
-        return self.h.shape[2:] == (height, width)
+    gate_strips: Strips
 
 
 class FoldedExecutor:
     """Runs a SAPNet; equal to it within 1e-5 in float32, on any torch device.
 
-    Weights are taken over when it is made. Buffers of the last frame size are kept, so one
-    executor serves one thread.
+    The weights are taken when it is made. The buffers of the last frame size are kept, so
+    one executor serves one thread.
 
     Args:
         network: the network, any of its variants.
         device: where it runs; images must be there.
-        dtype: of weights and activations. Cell state and sums stay float32.
+        dtype: float32, bfloat16 or float16, of weights and activations. The cell state and
+            the sums behind the channel attention are accumulated in float32.
         stages: how many to run, None for all the network has.
         memory_bytes: what a frame may take, None for what the machine has available.
-        strip_rows: height of the strips, None to choose it by device, width and memory.
+        strip_rows: height of a strip, None to choose it by device, width and memory.
+
+    Raises:
+        UsageError: stages is not between 1 and what the network has.
     """
 
     name = "folded"
@@ -132,36 +131,36 @@ class FoldedExecutor:
         self._device, self._dtype = device, dtype
         self._stages = checked_stages(stages, network.config.stages)
         self._channels = network.config.channels
+        # A strip of the gates takes two rows beyond the frame.
+        self._margin = max(2, *network.config.dilations)
         self._memory_bytes, self._strip_rows = memory_bytes, strip_rows
         self._frame: _Frame | None = None
         with torch.no_grad():
             self._fold(network)
 
     def _fold(self, network: SAPNet) -> None:
-        def convolution(weight: Tensor, bias: Tensor) -> Convolution:
-            return Convolution(weight, bias, self._device, self._dtype)
-
-        entry, exit_ = network.conv0[0], network.conv[0]
-        self._entry = convolution(entry.weight, entry.bias)
-        # At stage one the estimate is the image.
-        self._first_entry = convolution(entry.weight[:, :3] + entry.weight[:, 3:], entry.bias)
-        self._exit = convolution(exit_.weight, exit_.bias)
+        self._entry = self._taken(*_parameters(network.conv0))
+        self._exit = self._taken(*_parameters(network.conv))
         # tanh(g) = 2 sigmoid(2 g) - 1: one nonlinearity for all gates, and the faster one.
-        gates = [network.conv_i[0], network.conv_o[0], network.conv_g[0], network.conv_f[0]]
-        factors = (1, 1, 2, 1)
-        weight = torch.cat([f * g.weight for f, g in zip(factors, gates, strict=True)])
-        bias = torch.cat([f * g.bias for f, g in zip(factors, gates, strict=True)])
-        self._gates = convolution(weight, bias)
-        # A zero state: no half for h, and nothing to forget.
+        i, o, f = (_parameters(gate) for gate in (network.conv_i, network.conv_o, network.conv_f))
+        g = [2 * parameter for parameter in _parameters(network.conv_g)]
+        weight, bias = (torch.cat(parameters) for parameters in zip(i, o, g, f, strict=True))
+        self._gates = self._taken(weight, bias)
+        # The first stage's state is zero: there is no half for h, and nothing to forget.
         n = self._channels
-        self._first_gates = convolution(weight[: 3 * n, :n], bias[: 3 * n])
+        self._first_gates = self._taken(weight[: 3 * n, :n], bias[: 3 * n])
         self._units = [
-            tuple(
-                ScaledConvolution(unit[i], unit[i + 1], unit.dilation, self._device, self._dtype)
-                for i in (0, 3)
+            (
+                ScaledConvolution(unit, 0, self._device, self._dtype),
+                ScaledConvolution(unit, 3, self._device, self._dtype),
             )
             for unit in network.units
         ]
+
+    def _taken(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        weight = weight.to(self._device, self._dtype, copy=True)
+        bias = bias.to(self._device, self._dtype, copy=True)
+        return weight.contiguous(memory_format=torch.channels_last), bias
 
     def check_memory(self, height: int, width: int) -> None:
         """Make sure that a frame of this size fits.
@@ -180,33 +179,34 @@ class FoldedExecutor:
         # Made outside inference mode, so that the caller may write to it.
         derained = torch.empty_like(image, memory_format=torch.contiguous_format)
         with torch.inference_mode():
-            frame = self._frame_of(*image.shape[2:])
+            frame = self._frame_of(image.shape[2], image.shape[3])
             for n in range(len(image)):
                 self._derain(frame, image[n : n + 1], derained[n : n + 1])
         return derained
 
     def _state_bytes(self, height: int, width: int) -> int:
-        # h, x, y and the joined images; c; the image and the result.
-        item = self._dtype.itemsize
-        return height * width * ((3 * self._channels + 6) * item + 4 * self._channels + 24)
+        # h, x, y and the joined images; c; the caller's image and the result.
+        padded = (height + 2 * self._margin) * (3 * self._channels + 6) * self._dtype.itemsize
+        return width * (padded + height * (4 * self._channels + 24))
 
     def _planned_rows(self, height: int, width: int) -> int:
+        """Rows of a strip of C channels that is fast and fits."""
         row = width * self._channels * self._dtype.itemsize
-        dilation = max(first.dilation for first, _ in self._units)
-        state = self._state_bytes(height, width)
-        # The padded copy at a frame's edge brings its halo; at its widest a strip holds the
-        # gates in both precisions, their input, and the cell update's two temporaries.
-        halo = 2 * dilation * row
-        strip = 8 * row + 6 * width * self._channels * 4
+        # A convolution's result lives until the next one's is there, so each counts twice:
+        # C channels in a strip of the units; in one of the gates, a quarter as high, their
+        # features, input and values, and in float32 the values and a temporary.
+        gate_row = 2 * (7 * row + 5 * width * self._channels * 4)
+        fixed = self._state_bytes(height, width) + gate_row
+        per_row = 2 * row + gate_row // 4
 
         allowed = self._memory_bytes
         if allowed is None:
             allowed = available_bytes(self._device)
             if self._frame is not None:
-                allowed += self._state_bytes(*self._frame.h.shape[2:])
-        fitting = (allowed - state - halo) // strip
+                allowed += self._state_bytes(*self._frame.size)
+        fitting = (allowed - fixed) // per_row
         if fitting < 1:
-            raise too_large(height, width, state + halo + strip, allowed)
+            raise too_large(height, width, fixed + per_row, allowed)
         if self._strip_rows is not None:
             wanted = self._strip_rows
         elif self._device.type == "cpu":
@@ -217,115 +217,98 @@ class FoldedExecutor:
         return -(-height // count)
 
     def _frame_of(self, height: int, width: int) -> _Frame:
-        if self._frame is None or self._frame.h.shape[2:] != (height, width):
-            rows = self._planned_rows(height, width)
-            self._frame = None
+        if self._frame is not None and self._frame.size == (height, width):
+            return self._frame
+        rows = self._planned_rows(height, width)
+        self._frame = None
 
-            def buffer(channels: int, dtype: torch.dtype) -> Tensor:
-                return _channels_last(channels, height, width, dtype, self._device)
+        def plane(channels: int) -> Plane:
+            return Plane(channels, height, width, self._margin, self._dtype, self._device)
 
-            h, x, y = (buffer(self._channels, self._dtype) for _ in range(3))
-            self._frame = _Frame(
-                joined=buffer(6, self._dtype),
-                h=h,
-                c=buffer(self._channels, torch.float32),
-                x=x,
-                y=y,
-                taps=TapSums(self._channels, height, width, self._device),
-                strips=Strips(height, rows),
-            )
+        n, device = self._channels, self._device
+        cell = torch.empty(1, n, height, width, device=device, memory_format=torch.channels_last)
+        self._frame = _Frame(
+            size=(height, width),
+            joined=plane(6),
+            h=plane(n),
+            x=plane(n),
+            y=plane(n),
+            c=cell,
+            means=TapMeans(n, height, width, self._dtype, device),
+            strips=Strips(height, rows),
+            gate_strips=Strips(height, -(-rows // 4)),
+        )
         return self._frame
 
     def _derain(self, frame: _Frame, image: Tensor, derained: Tensor) -> None:
-        frame.joined[:, :3].copy_(image)
-        for stage in range(self._stages):
-            if stage == 0:
-                self._first_update(frame)
-            else:
-                self._update(frame)
+        joined = frame.joined.rows(0, frame.size[0])
+        joined[:, :3] = image
+        joined[:, 3:] = image
+        estimates = [joined[:, 3:]] * (self._stages - 1) + [derained]
+        for stage, estimate in enumerate(estimates):
+            self._remember(frame, first=stage == 0)
             self._refine(frame)
-            last = stage == self._stages - 1
-            self._estimate(frame, image, derained if last else frame.joined[:, 3:])
+            self._estimate(frame, image, estimate)
 
-    def _first_update(self, frame: _Frame) -> None:
-        """The ConvLSTM from a zero state: c = i g, h = o tanh(c)."""
-        image = frame.joined[:, :3].contiguous(memory_format=torch.channels_last)
-        for start, stop in frame.strips:
-            rows, _ = self._entered(self._first_entry, image, self._channels, start, stop)
-            i, o, g = self._first_gates.inside(rows).float().sigmoid_().chunk(3, dim=1)
+    def _remember(self, frame: _Frame, first: bool) -> None:
+        """The ConvLSTM: c = f c + i g, h = o tanh(c), in float32."""
+        # y is free until the units run, and the old h is read around every strip.
+        old, new = frame.h, frame.y
+        for start, stop in frame.gate_strips:
+            rows = frame.joined.convolved(start - 1, stop + 1, *self._entry)
+            rectify(rows, out=rows)
+            if start == 0:
+                rows[:, :, 0] = 0
+            if stop == frame.size[0]:
+                rows[:, :, -1] = 0
             c = frame.c[:, :, start:stop]
-            torch.mul(i, g, out=c).mul_(2).sub_(i)
-            self._output(frame, c, o, start, stop)
-
-    def _update(self, frame: _Frame) -> None:
-        """The ConvLSTM: c = f c + i g, h = o tanh(c)."""
-        above = frame.h[:, :, :1]
-        for start, stop in frame.strips:
-            rows, inside = self._entered(self._entry, frame.joined, 2 * self._channels, start, stop)
-            h = rows[:, self._channels :]
-            h[:, :, inside] = frame.h[:, :, max(0, start - 1) : stop + 1]
-            if start > 0:
-                h[:, :, :1] = above
-            # h is replaced strip by strip, but the next strip's halo is the old last row.
-            above = frame.h[:, :, stop - 1 : stop].clone()
-            i, o, g, f = self._gates.inside(rows).float().sigmoid_().chunk(4, dim=1)
-            c = frame.c[:, :, start:stop]
-            c.mul_(f).addcmul_(i, g, value=2).sub_(i)
-            self._output(frame, c, o, start, stop)
-
-    def _entered(
-        self, entry: Convolution, source: Tensor, channels: int, start: int, stop: int
-    ) -> tuple[Tensor, slice]:
-        """Rows start - 1 to stop + 1 of the entry's features, zero beyond the frame.
-
-        [1, channels, rows, W] with the features in the first C channels and the others left
-        to fill, and which of its rows lie in the frame.
-        """
-        height, width = source.shape[2:]
-        rows = _channels_last(channels, stop - start + 2, width, self._dtype, self._device)
-        first, end = max(0, start - 1), min(height, stop + 1)
-        inside = slice(first - (start - 1), end - (start - 1))
-        rectify(entry.rows(source, first, end), out=rows[:, : self._channels, inside])
-        if start == 0:
-            rows[:, :, 0] = 0
-        if stop == height:
-            rows[:, :, -1] = 0
-        return rows, inside
-
-    def _output(self, frame: _Frame, c: Tensor, o: Tensor, start: int, stop: int) -> None:
-        h = frame.h[:, :, start:stop]
-        h.copy_((c * 2).sigmoid_().mul_(2).sub_(1).mul_(o))
-        frame.taps.add(h, start, stop)
+            if first:
+                gates = functional.conv2d(rows, *self._first_gates, padding=(0, 1))
+                i, o, g = gates.float().sigmoid_().chunk(3, dim=1)
+                torch.mul(i, g.sub_(0.5), out=c).mul_(4)
+            else:
+                rows = torch.cat((rows, old.rows(start, stop, halo=1)), dim=1)
+                gates = functional.conv2d(rows, *self._gates, padding=(0, 1))
+                i, o, g, f = gates.float().sigmoid_().chunk(4, dim=1)
+                c.mul_(f).addcmul_(i, g.sub_(0.5), value=4)
+            h = new.rows(start, stop)
+            h.copy_(torch.sigmoid(c).mul_(2).sub_(1).mul_(o))
+            frame.means.add(h, start, stop)
+        frame.h, frame.y = new, old
 
     def _refine(self, frame: _Frame) -> None:
         """The progressive dilated units: x from h."""
+        everything = (0, frame.size[0])
         source = frame.h
         for first, second in self._units:
-            weight, bias = first.scaled(frame.taps.means(source, first.dilation))
+            means = frame.means.means(source.rows(*everything), first.dilation)
+            weight, bias = first.scaled(means)
             for start, stop in frame.strips:
-                y = frame.y[:, :, start:stop]
-                rectify(conv_rows(source, weight, bias, first.dilation, start, stop), out=y)
-                frame.taps.add(y, start, stop)
-            weight, bias = second.scaled(frame.taps.means(frame.y, second.dilation))
+                change = source.convolved(start, stop, weight, bias, first.dilation)
+                y = frame.y.rows(start, stop)
+                rectify(change, out=y)
+                frame.means.add(y, start, stop)
+            means = frame.means.means(frame.y.rows(*everything), second.dilation)
+            weight, bias = second.scaled(means)
             for start, stop in frame.strips:
-                x = frame.x[:, :, start:stop]
-                change = conv_rows(frame.y, weight, bias, second.dilation, start, stop)
+                change = frame.y.convolved(start, stop, weight, bias, second.dilation)
                 rectify(change, out=change)
-                torch.add(source[:, :, start:stop], change, out=x)
-                # h may be negative; from the second unit on, both summands are not.
+                x = frame.x.rows(start, stop)
+                torch.add(source.rows(start, stop), change, out=x)
+                # h may be negative; from the second unit on, neither summand is.
                 if source is frame.h:
                     rectify(x, out=x)
-                frame.taps.add(x, start, stop)
+                frame.means.add(x, start, stop)
             source = frame.x
 
     def _estimate(self, frame: _Frame, image: Tensor, out: Tensor) -> None:
         for start, stop in frame.strips:
-            change = self._exit.rows(frame.x, start, stop)
+            change = frame.x.convolved(start, stop, *self._exit)
             torch.add(image[:, :, start:stop], change, out=out[:, :, start:stop])
 
 
-def _channels_last(
-    channels: int, height: int, width: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    shape = 1, channels, height, width
-    return torch.empty(shape, dtype=dtype, device=device, memory_format=torch.channels_last)
+def _parameters(layer: nn.Sequential) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the convolution that `layer` starts with."""
+    conv = layer[0]
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    return conv.weight, conv.bias

@@ -1,6 +1,6 @@
-"""Horizontal strips: layers that run on whole frames with the workspace of a few rows.
+"""Whole-frame layers that run strip by strip, with the workspace of one strip.
 
-Shapes: C channels, H height, W width; one frame at a time, [1, C, H, W], channels last.
+Shapes: C channels, H height, W width; one frame at a time, channels last.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Strips:
-    """A frame's rows, top to bottom, `rows` at a time.
-
-    Attributes:
-        height: rows of the frame.
-        rows: rows of a strip; the last strip may have fewer.
-    """
+    """A frame's rows from top to bottom, `rows` at a time."""
 
     height: int
     rows: int
@@ -29,21 +24,45 @@ class Strips:
             yield start, min(start + self.rows, self.height)
 
 
-def conv_rows(
-    x: Tensor, weight: Tensor, bias: Tensor, dilation: int, start: int, stop: int
-) -> Tensor:
-    """Rows `start` to `stop` of the zero-padded 3x3 convolution of the whole frame `x`.
+class Plane:
+    """A frame's feature map between rows of zeros: the padding of any strip's convolution.
 
-    Reads `dilation` more rows on either side, as far as the frame has them.
+    Args:
+        channels, height, width: of the map, [1, C, H, W].
+        margin: rows of zeros above and below.
+        dtype, device: of the memory.
     """
-    height = x.shape[2]
-    if start == 0 and stop == height:
-        return functional.conv2d(x, weight, bias, padding=dilation, dilation=dilation)
-    rows = x[:, :, max(0, start - dilation) : stop + dilation]
-    above, below = max(0, dilation - start), max(0, stop + dilation - height)
-    if above or below:
-        rows = functional.pad(rows, (0, 0, above, below))
-    return functional.conv2d(rows, weight, bias, padding=(0, dilation), dilation=dilation)
+
+    def __init__(
+        self,
+        channels: int,
+        height: int,
+        width: int,
+        margin: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self._margin = margin
+        shape = (1, channels, height + 2 * margin, width)
+        memory = torch.empty(shape, dtype=dtype, device=device, memory_format=torch.channels_last)
+        self._rows = memory.zero_()
+
+    def rows(self, start: int, stop: int, halo: int = 0) -> Tensor:
+        """View of the rows `start` to `stop` and `halo` more on either side."""
+        first = self._margin + start
+        return self._rows[:, :, first - halo : first + (stop - start) + halo]
+
+    def convolved(
+        self, start: int, stop: int, weight: Tensor, bias: Tensor, dilation: int = 1
+    ) -> Tensor:
+        """Rows `start` to `stop` of the map's zero-padded 3x3 convolution."""
+        return functional.conv2d(
+            self.rows(start, stop, halo=dilation),
+            weight,
+            bias,
+            padding=(0, dilation),
+            dilation=dilation,
+        )
 
 
 def rectify(x: Tensor, out: Tensor) -> None:
@@ -56,32 +75,38 @@ def rectify(x: Tensor, out: Tensor) -> None:
     torch.clamp_min(x.view(bits), 0, out=out.view(bits))
 
 
-class TapSums:
-    """Means of what each tap of a 3x3 convolution sees of a frame, summed strip by strip.
+class TapMeans:
+    """Means of what each tap of a 3x3 convolution sees of a frame, gathered strip by strip.
 
     The mean of a convolution's output is linear in its input: tap (ky, kx) of a zero-padded
     convolution of dilation d reads the frame moved by ((ky - 1) d, (kx - 1) d), so it sees
     the whole frame less the last d rows (ky = 0) or the first d (ky = 2), and less the last
     or first d columns. Taken as total less border, column by column and then row by row,
     this holds for any H, W >= 1, also where the frame is smaller than d and a tap sees
-    nothing.
+    nothing: no case needs the direct pool.
     """
 
-    def __init__(self, channels: int, height: int, width: int, device: torch.device) -> None:
-        # [H, kx, C]: sums over the columns tap column kx sees, of each row.
-        self._rows = torch.zeros(height, 3, channels, device=device)
-        self._scale = 1.0 / (height * width)
+    def __init__(
+        self, channels: int, height: int, width: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self._pixels = height * width
+        # Sums accumulate in float32. Storing a row's as bfloat16, which has float32's range,
+        # takes a CPU half the time, and the rounding averages out over the rows.
+        kept = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
+        self._totals = torch.zeros(height, channels, dtype=kept, device=device)
 
     def add(self, x: Tensor, start: int, stop: int) -> None:
-        """Sum the strip `x`, rows `start` to `stop` of the frame, while it is in cache."""
-        torch.sum(x[0], 2, dtype=torch.float32, out=self._rows[start:stop, 1].T)
+        """Take in the strip `x`, rows `start` to `stop` of the frame, while it is in cache."""
+        totals = self._totals
+        torch.sum(x[0].permute(1, 2, 0), 1, dtype=totals.dtype, out=totals[start:stop])
 
     def means(self, x: Tensor, dilation: int) -> Tensor:
-        """[9 C] in the order (ky, kx, C), float32, of the whole frame `x` just summed."""
-        rows = self._rows
-        total = rows[:, 1]
-        torch.sub(total, x[0, :, :, -dilation:].sum(2, dtype=torch.float32).T, out=rows[:, 0])
-        torch.sub(total, x[0, :, :, :dilation].sum(2, dtype=torch.float32).T, out=rows[:, 2])
-        every = rows.sum(0)
-        seen = torch.stack((rows[:-dilation].sum(0), every, rows[dilation:].sum(0)))
-        return seen.mul_(self._scale).flatten()
+        """[9 C] in the order (ky, kx, C), float32, of the whole frame `x` just taken in."""
+        columns = x[0].permute(1, 2, 0)
+        last = columns[:, -dilation:].sum(1, dtype=torch.float32)
+        first = columns[:, :dilation].sum(1, dtype=torch.float32)
+        total = self._totals.float()
+        # [H, 3 C]: sums of each row over the columns that kx = 0, 1, 2 see.
+        rows = torch.cat((total - last, total, total - first), dim=1)
+        seen = torch.stack((rows[:-dilation].sum(0), rows.sum(0), rows[dilation:].sum(0)))
+        return seen.div_(self._pixels).flatten()

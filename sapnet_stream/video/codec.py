@@ -1,5 +1,6 @@
 """Which encoder, at which quality, in which pixel format."""
 
+import os
 from dataclasses import dataclass
 
 import av
@@ -83,7 +84,7 @@ def plan_encoder(
         UsageError: an option the codec does not have.
     """
     codec = settings.codec or _codec_for(info.codec, container)
-    if codec not in _supported(container):
+    if codec not in container.supported_codecs:
         raise OutputError(
             f"{container.format.name} files cannot hold {codec}: name the output .mkv, "
             "or choose another --codec"
@@ -93,6 +94,8 @@ def plan_encoder(
         raise UsageError(f"{codec} is lossless and has no --crf")
     if settings.preset is not None and encoder.preset_option is None:
         raise UsageError(f"{codec} has no --preset")
+    # SVT-AV1 writes to the terminal whatever FFmpeg is told; 1 leaves errors.
+    os.environ.setdefault("SVT_LOG", "1")
     options = dict(encoder.options)
     if encoder.crf is not None:
         options["crf"] = f"{encoder.crf if settings.crf is None else settings.crf:g}"
@@ -108,7 +111,7 @@ def plan_encoder(
 
 
 def _codec_for(source_codec: str, container: av.container.OutputContainer) -> str:
-    supported = _supported(container)
+    supported = container.supported_codecs
     for codec in (source_codec, "h264", "vp9", "av1", "ffv1"):
         if codec in ENCODERS and codec in supported:
             return codec
@@ -116,11 +119,6 @@ def _codec_for(source_codec: str, container: av.container.OutputContainer) -> st
         f"{container.format.name} files cannot hold video this program can write: "
         "name the output .mp4 or .mkv"
     )
-
-
-def _supported(container: av.container.OutputContainer) -> set[str]:
-    # MPEG-TS and a few others do not tell; they refuse at the header instead.
-    return container.supported_codecs or set(ENCODERS)
 
 
 def _pixel_format(codec: str, info: VideoInfo, formats: list[av.VideoFormat]) -> str:
@@ -137,12 +135,15 @@ def _pixel_format(codec: str, info: VideoInfo, formats: list[av.VideoFormat]) ->
 
 def _loss(source: PixelLayout, target: PixelLayout) -> tuple[int, ...]:
     """What `target` takes away, worst first; at last what it stores in vain."""
+    gray = source.model == "gray"
+    rows, columns = (4, 4) if gray else (source.chroma_rows, source.chroma_columns)
     return (
-        source.model != "gray" and target.model == "gray",
+        target.model == "gray" and not gray,
         max(0, source.bits - target.bits),
-        max(0, target.chroma_rows - source.chroma_rows),
-        max(0, target.chroma_columns - source.chroma_columns),
-        (source.model == "rgb") != (target.model == "rgb"),
+        source.model != target.model and "rgb" in (source.model, target.model),
+        max(0, target.chroma_rows - rows),
+        max(0, target.chroma_columns - columns),
+        source.model != target.model,
         target.bits - source.bits,
         -target.chroma_rows * target.chroma_columns,
     )

@@ -8,11 +8,17 @@ Y'CbCr -> RGB -> Y'CbCr round trip clips three quarters of the legal codes.
 Equations: ITU-T H.273 section 8.3. Shapes: H height, W width.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sapnet_stream.video.frame import Colour, Frame, PixelLayout
+
+# On a CPU the conversions go through the picture in bands whose intermediates stay in cache;
+# a multiple of every chroma height.
+_BAND_ROWS = 128
 
 
 def to_rgb(frame: Frame, device: torch.device | None = None) -> Tensor:
@@ -21,20 +27,12 @@ def to_rgb(frame: Frame, device: torch.device | None = None) -> Tensor:
     Chroma is repeated, not interpolated; colours outside RGB are clipped, which the source
     planes never see.
     """
-    layout, colour = frame.layout, frame.colour
-    offset, luma_scale, chroma_scale = _codes(layout, colour)
-    planes = [plane.to(device).float() for plane in frame.planes]
-    luma = planes[0].sub_(offset).div_(luma_scale)
-    if layout.model == "gray":
-        return luma.clamp_(0, 1).expand(1, 3, -1, -1)
-    if layout.model == "rgb":
-        green, blue, red = luma, *(p.sub_(offset).div_(luma_scale) for p in planes[1:])
-        return torch.stack((red, green, blue))[None].clamp_(0, 1)
-    chroma = torch.stack(planes[1:]).sub_(2 ** (layout.bits - 1)).div_(chroma_scale)
-    # Mixing at chroma resolution first leaves one addition per full-resolution sample.
-    mixed = torch.einsum("kc,chw->khw", _rgb_from_chroma(colour).to(luma.device), chroma)
-    rgb = F.interpolate(mixed[None], size=luma.shape, mode="nearest")
-    return rgb.add_(luma).clamp_(0, 1)
+    device = device or torch.device("cpu")
+    rgb = torch.empty(1, 3, frame.height, frame.width, device=device)
+    for band in _bands(frame, device):
+        planes = [plane[rows].to(device).float() for plane, rows in band]
+        rgb[0, :, band[0][1]] = _rgb(planes, frame.layout, frame.colour).clamp_(0, 1)
+    return rgb
 
 
 def add_change(frame: Frame, change: Tensor) -> Frame:
@@ -47,23 +45,59 @@ def add_change(frame: Frame, change: Tensor) -> Frame:
     Returns:
         A frame of the same layout on the CPU, samples rounded and held inside the code range.
     """
-    layout, colour = frame.layout, frame.colour
-    _, luma_scale, chroma_scale = _codes(layout, colour)
-    weights = _ycbcr_from_rgb(colour)
+    most = 2**frame.layout.bits - 1
+    changed = tuple(torch.empty_like(plane) for plane in frame.planes)
+    for band in _bands(frame, change.device):
+        deltas = _deltas(change[0, :, band[0][1]], frame.layout, frame.colour)
+        for target, (plane, rows), delta in zip(changed, band, deltas, strict=True):
+            target[rows] = delta.cpu().add_(plane[rows]).round_().clamp_(0, most)
+    return frame.with_planes(changed)
+
+
+def _bands(frame: Frame, device: torch.device) -> Iterator[list[tuple[Tensor, slice]]]:
+    """Each plane with its rows of a horizontal band, luma first, from top to bottom."""
+    step = _BAND_ROWS if device.type == "cpu" else frame.height
+    for top in range(0, frame.height, step):
+        bottom = min(top + step, frame.height)
+        each = [1, *[frame.layout.chroma_rows] * (len(frame.planes) - 1)]
+        yield [
+            (plane, slice(top // rows, -(-bottom // rows)))
+            for plane, rows in zip(frame.planes, each, strict=True)
+        ]
+
+
+def _rgb(planes: list[Tensor], layout: PixelLayout, colour: Colour) -> Tensor:
+    """[3, H, W] of float planes in the source's codes, which may be overwritten."""
+    offset, luma_scale, chroma_scale = _codes(layout, colour)
+    luma = planes[0]
+    if layout.model == "gray":
+        return luma.sub_(offset).div_(luma_scale)[None].repeat(3, 1, 1)
     if layout.model == "rgb":
-        red, green, blue = (change[0] * luma_scale).cpu()
-        deltas = [green, blue, red]
-    else:
-        deltas = [_mix(change[0], weights[0], luma_scale)]
+        green, blue, red = (plane.sub_(offset).div_(luma_scale) for plane in planes)
+        return torch.stack((red, green, blue))
+    chroma = torch.stack(planes[1:]).sub_(2 ** (layout.bits - 1)).div_(chroma_scale)
+    # Mixing at chroma resolution first, black's code included, leaves one addition per
+    # full-resolution sample.
+    mixed = torch.einsum("kc,chw->khw", _rgb_from_chroma(colour).to(luma.device), chroma)
+    mixed -= offset / luma_scale
+    # By whole samples: a last one that is cut short must not stretch the others.
+    steps = (float(layout.chroma_rows), float(layout.chroma_columns))
+    rgb = F.interpolate(mixed[None], scale_factor=steps, mode="nearest")[0]
+    return rgb[:, : luma.shape[0], : luma.shape[1]].add_(luma, alpha=1 / luma_scale)
+
+
+def _deltas(change: Tensor, layout: PixelLayout, colour: Colour) -> list[Tensor]:
+    """What a change [3, H, W] adds to each plane, in the source's codes."""
+    _, luma_scale, chroma_scale = _codes(layout, colour)
+    if layout.model == "rgb":
+        red, green, blue = change * luma_scale
+        return [green, blue, red]
+    weights = _ycbcr_from_rgb(colour)
+    deltas = [_mix(change, weights[0], luma_scale)]
     if layout.model == "yuv":
-        small = _shrink(change[0], layout.chroma_rows, layout.chroma_columns)
+        small = _shrink(change, layout.chroma_rows, layout.chroma_columns)
         deltas += [_mix(small, row, chroma_scale) for row in weights[1:]]
-    most = 2**layout.bits - 1
-    planes = tuple(
-        delta.cpu().add_(plane).round_().clamp_(0, most).to(plane.dtype)
-        for plane, delta in zip(frame.planes, deltas, strict=True)
-    )
-    return frame.with_planes(planes)
+    return deltas
 
 
 def _codes(layout: PixelLayout, colour: Colour) -> tuple[float, float, float]:

@@ -1,5 +1,6 @@
 """Frames of a video file, and the packets of its other streams, in file order."""
 
+import math
 from collections import deque
 from collections.abc import Generator, Iterator
 from fractions import Fraction
@@ -8,21 +9,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import av
-import av.container
-import numpy as np
-import torch
-from av.stream import Disposition
+from av.stream import Discard
 
 from sapnet_stream.errors import InputError, UsageError
-from sapnet_stream.video.frame import Frame, PixelLayout, planar_name
-from sapnet_stream.video.info import DEFAULT_TIME_BASE, VideoInfo, average_rate, video_info
+from sapnet_stream.video.container import find_video, open_input
+from sapnet_stream.video.frame import Frame, planar_name
+from sapnet_stream.video.info import DEFAULT_TIME_BASE, average_rate, video_info
+from sapnet_stream.video.picture import read_planes
 
-# A list of other files or addresses named .mp4 must not be followed, so only formats that
-# carry their own data may open, and only from the file itself.
-CONTAINER_FORMATS = (
-    "3g2,3gp,asf,av1,avi,dv,flv,gif,h264,hevc,image2,ivf,m4a,m4v,matroska,mj2,mov,mp4,mpeg,"
-    "mpegts,mpegtsraw,mpegvideo,mxf,nut,obu,ogg,png_pipe,rm,webm,wtv,yuv4mpegpipe"
-)
+# Demuxers seek by decoding time, or by guess, and may land behind the frame asked for: then
+# from further back, at last (None) from the beginning of the file.
+SEEK_MARGINS_SECONDS = (1, 10, None)
 MICROSECOND = Fraction(1, 1_000_000)
 
 if TYPE_CHECKING:
@@ -57,31 +54,21 @@ class VideoDecoder:
         start_seconds: float | None = None,
         duration_seconds: float | None = None,
     ) -> None:
+        if start_seconds is not None and not 0 <= start_seconds < math.inf:
+            raise UsageError(f"--start must be 0 or more seconds, got {start_seconds:g}")
+        if duration_seconds is not None and not 0 < duration_seconds < math.inf:
+            raise UsageError(f"--duration must be more than 0 seconds, got {duration_seconds:g}")
         self.path = path
-        self.damaged = 0
-        self.retimed = 0
-        self.decoded = 0
-        if start_seconds is not None and start_seconds < 0:
-            raise UsageError(f"--start must be 0 or more, got {start_seconds:g}")
-        if duration_seconds is not None and duration_seconds <= 0:
-            raise UsageError(f"--duration must be more than 0, got {duration_seconds:g}")
-        self._container = open_input(path)
-        try:
-            self._stream = self._video_stream()
-            self.copied = [s for s in self._container.streams if s.index != self._stream.index]
-            self._stream.thread_type = "AUTO"
-            self._time_base = Fraction(self._stream.time_base or DEFAULT_TIME_BASE)
-            self.offset_seconds = self._seek(start_seconds)
-            self._begin = self.offset_seconds if start_seconds else None
-            self._end = self._end_of(duration_seconds)
-            self._last_pts: int | None = None
-            self._waiting: deque[Frame | Packet] = deque()
-            self._events = self._read()
-            self.info = self._read_info()
-            self._announced = self._stream.frames if self._begin is self._end is None else 0
-        except BaseException:
+        for margin in SEEK_MARGINS_SECONDS if start_seconds else (None,):
+            self._container = open_input(path)
+            try:
+                self._prepare(start_seconds or 0, duration_seconds)
+                if (margin is None or self._seek(margin)) and self._read_info(margin is None):
+                    return
+            except BaseException:
+                self._container.close()
+                raise
             self._container.close()
-            raise
 
     def __enter__(self) -> Self:
         return self
@@ -111,13 +98,24 @@ class VideoDecoder:
 
     @property
     def chapters(self) -> list[Any]:
-        """As PyAV gives them, for an output that begins where this file does."""
-        return list(self._container.chapters())
+        """As PyAV gives them, cut and moved like the frames."""
+        kept = []
+        for chapter in self._container.chapters():
+            unit = Fraction(chapter["time_base"] or MICROSECOND)
+            begin, end = chapter["start"] * unit, chapter["end"] * unit
+            begin = begin if self._begin is None else max(begin, self._begin)
+            end = end if self._end is None else min(end, self._end)
+            if begin < end:
+                moved = (round((time - self.offset_seconds) / unit) for time in (begin, end))
+                kept.append({**chapter, **dict(zip(("start", "end"), moved, strict=True))})
+        return kept
 
     @property
     def missing(self) -> int:
-        """Frames the header announced and the file, read to its end, did not hold."""
-        return max(0, self._announced - self.decoded)
+        """Packets of video in the index of the file that it, read to its end, did not hold."""
+        if self._begin is not None or self._end is not None:
+            return 0
+        return max(0, len(self._stream.index_entries) - self._demuxed)
 
     def __iter__(self) -> Generator[Frame | Packet, None, None]:
         return self.items()
@@ -128,44 +126,66 @@ class VideoDecoder:
             yield self._waiting.popleft()
         yield from self._events
 
-    def _video_stream(self) -> av.VideoStream:
-        for stream in self._container.streams.video:
-            # Cover art is a video stream of one picture.
-            if not stream.disposition & Disposition.attached_pic:
-                if stream.codec_context is None:
-                    raise InputError(f"{self.path}: no decoder for its video; convert it first")
-                return stream
-        raise InputError(f"{self.path} has no video stream: give a video file")
+    def _prepare(self, start_seconds: float, duration_seconds: float | None) -> None:
+        self.damaged = self.retimed = self.decoded = self._demuxed = 0
+        self._stream = find_video(self._container, self.path)
+        # Threads over frames report a damaged packet late, and PyAV then drops intact frames.
+        self._stream.thread_type = "SLICE"
+        self.copied = [
+            stream
+            for stream in self._container.streams
+            # The demuxer discards what it has read already: a track of chapters.
+            if stream.index != self._stream.index and stream.discard != Discard.all
+        ]
+        self._time_base = Fraction(self._stream.time_base or DEFAULT_TIME_BASE)
+        # AVI stores no presentation times, and those made up for it jump.
+        self._timed = self._container.format.name != "avi"
+        self._set_range(start_seconds, duration_seconds)
+        self._reached_begin = False
+        self._last_pts: int | None = None
+        self._step: int | None = None
+        self._waiting: deque[Frame | Packet] = deque()
+        self._events = self._read()
 
-    def _seek(self, start_seconds: float | None) -> Fraction:
-        """Go to the keyframe before the start; the start in the file's own time."""
-        if not start_seconds:
-            return Fraction(0)
-        begin = (self._container.start_time or 0) * MICROSECOND
-        begin += Fraction(start_seconds).limit_denominator(1_000_000)
-        length = self._container.duration
-        if length and begin >= ((self._container.start_time or 0) + length) * MICROSECOND:
+    def _set_range(self, start_seconds: float, duration_seconds: float | None) -> None:
+        first = (self._container.start_time or 0) * MICROSECOND
+        begin = first + Fraction(start_seconds).limit_denominator(1_000_000)
+        length = (self._container.duration or 0) * MICROSECOND
+        if start_seconds and length and begin >= first + length:
             raise UsageError(
                 f"--start {start_seconds:g} is beyond the end of {self.path} "
-                f"({float(length * MICROSECOND):.3f} s)"
+                f"({float(length):.3f} s)"
             )
-        self._container.seek(int(begin / self._time_base), stream=self._stream)
-        return begin
+        self.offset_seconds = begin if start_seconds else Fraction(0)
+        self._begin = begin if start_seconds else None
+        self._end = None
+        if duration_seconds is not None:
+            self._end = begin + Fraction(duration_seconds).limit_denominator(1_000_000)
 
-    def _end_of(self, duration_seconds: float | None) -> Fraction | None:
-        if duration_seconds is None:
-            return None
-        begin = self._begin
-        if begin is None:
-            begin = (self._container.start_time or 0) * MICROSECOND
-        return begin + Fraction(duration_seconds).limit_denominator(1_000_000)
+    def _seek(self, margin_seconds: int) -> bool:
+        """Go to a keyframe before the start, or say that this file has no way there."""
+        time = int((self.offset_seconds - margin_seconds) / self._time_base)
+        try:
+            self._container.seek(time, stream=self._stream)
+        except av.error.FFmpegError:
+            return False
+        return True
 
-    def _read_info(self) -> VideoInfo:
-        """Decode up to the first frame, which knows what the header may leave open."""
+    def _read_info(self, from_beginning: bool) -> bool:
+        """Decode up to the first frame, which knows what the header may leave open.
+
+        Returns:
+            False if frames between the start and this first one may have been passed over.
+        """
         for event in self._events:
             self._waiting.append(event)
             if isinstance(event, Frame):
-                return self._info
+                self.info = self._info
+                return from_beginning or self._reached_begin
+        if not from_beginning:
+            return False
+        if self.decoded:
+            raise UsageError(f"{self.path} has no frame between --start and the end of --duration")
         raise InputError(f"{self.path}: no frame of its video could be decoded")
 
     def _read(self) -> Generator[Frame | Packet, None, None]:
@@ -177,9 +197,10 @@ class VideoDecoder:
                 if not open_ends:
                     break
             if index != self._stream.index:
-                if packet.dts is not None and self._is_inside(packet.pts, packet.time_base):
+                if packet.size and self._is_inside(packet.pts, packet.time_base):
                     yield packet
             elif index in open_ends:
+                self._demuxed += 1
                 yield from self._decode(packet)
         yield from self._decode(None)
 
@@ -210,9 +231,11 @@ class VideoDecoder:
             if not self.decoded:
                 self._info = video_info(picture, self._stream, self._count_frames())
             self.decoded += 1
-            self.damaged += picture.is_corrupt
             frame = self._frame_from(picture)
+            if self._begin is None or frame.pts * frame.time_base <= self._begin:
+                self._reached_begin = True
             if self._is_inside(frame.pts, frame.time_base):
+                self.damaged += picture.is_corrupt
                 yield frame
 
     def _is_inside(self, pts: int | None, time_base: Fraction | None) -> bool:
@@ -250,7 +273,7 @@ class VideoDecoder:
                 f"{picture.width}x{picture.height} {name}: cut the file there"
             )
         return Frame(
-            planes=_planes(picture, info.layout),
+            planes=read_planes(picture, info.layout),
             layout=info.layout,
             colour=info.colour,
             pts=self._monotonic(picture),
@@ -261,58 +284,16 @@ class VideoDecoder:
 
     def _monotonic(self, picture: av.VideoFrame) -> int:
         """The picture's own pts, or the next possible one if it has none or goes back."""
-        pts = picture.pts if picture.pts is not None else picture.dts
-        if self._last_pts is not None and (pts is None or pts <= self._last_pts):
+        pts = picture.pts if self._timed and picture.pts is not None else picture.dts
+        if self._last_pts is None:
+            self._last_pts = pts or 0
+            return self._last_pts
+        if pts is None:
             # A stream without any timestamps is no fault: it runs at its rate.
-            self.retimed += pts is not None
-            step = round(1 / (self._info.rate * self._time_base)) if pts is None else 1
-            pts = self._last_pts + max(1, step)
-        self._last_pts = pts if pts is not None else 0
-        return self._last_pts
-
-
-# PyAV 18 stops at a title that is not UTF-8 unless told otherwise; 19 has no such argument.
-_OPEN_ARGUMENTS: dict[str, Any] = (
-    {"metadata_errors": "replace"} if av.__version__.startswith("18.") else {}
-)
-
-
-def open_input(path: Path) -> av.container.InputContainer:
-    """Open a local media file without following lists or addresses.
-
-    Raises:
-        InputError: in one sentence, why not.
-    """
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: give a video file")
-    if path.is_file() and path.stat().st_size == 0:
-        raise InputError(f"{path} is empty")
-    try:
-        container: av.container.InputContainer = av.open(
-            f"file:{path}",
-            options={"protocol_whitelist": "file", "format_whitelist": CONTAINER_FORMATS},
-            **_OPEN_ARGUMENTS,
-        )
-        return container
-    except av.error.PermissionError as error:
-        raise InputError(f"{path} cannot be read: permission denied") from error
-    except (av.error.FFmpegError, ValueError) as error:
-        raise InputError(
-            f"{path} is not a video file this program can read, or it is damaged: "
-            "try playing it, or convert it to .mp4 or .mkv"
-        ) from error
-
-
-def _planes(picture: av.VideoFrame, layout: PixelLayout) -> tuple[torch.Tensor, ...]:
-    """The samples as tensors over the decoder's own memory, kept alive by them."""
-    if picture.format.name.replace("yuvj", "yuv") != layout.name:
-        picture = picture.reformat(format=layout.name)
-    kind = np.uint8 if layout.bits == 8 else np.uint16
-    shapes = layout.plane_shapes(picture.height, picture.width)
-    planes = []
-    for plane, (rows, columns) in zip(picture.planes, shapes, strict=True):
-        samples = np.frombuffer(memoryview(plane), kind).reshape(rows, -1)
-        planes.append(torch.from_numpy(samples[:, :columns]))
-    return tuple(planes)
+            pts = self._last_pts + (self._step or round(1 / (self._info.rate * self._time_base)))
+        if pts <= self._last_pts:
+            self.retimed += 1
+            pts = self._last_pts + 1
+        self._step = pts - self._last_pts
+        self._last_pts = pts
+        return pts

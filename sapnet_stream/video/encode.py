@@ -1,19 +1,21 @@
 """Frames into a video file, beside the untouched packets of the source's other streams."""
 
 import errno
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import av
 import av.container
-import numpy as np
 
 from sapnet_stream.errors import OutputError
 from sapnet_stream.video.codec import EncoderSettings, plan_encoder
+from sapnet_stream.video.container import container_format
 from sapnet_stream.video.decode import Packet, VideoDecoder
 from sapnet_stream.video.frame import BT601, BT709, HD_LINES, Frame
 from sapnet_stream.video.info import VideoInfo
+from sapnet_stream.video.picture import with_neutral_chroma, write_planes
 
 LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 
@@ -21,7 +23,8 @@ LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 class VideoEncoder:
     """Writes `Frame`s and copied packets to a file that appears only when it is complete.
 
-    Until `finish`, the file is called like the target with `.partial` before its suffix.
+    Until `finish`, the file is called like the target with `.partial` before its suffix, and
+    a number if there is such a file already.
 
     Args:
         path: the target; its suffix names the container.
@@ -35,6 +38,7 @@ class VideoEncoder:
         plan: encoder, options and pixel format in use.
         written: frames that the encoder returned.
         left_out: descriptions of streams the container cannot hold.
+        retimed: copied packets whose time went back.
 
     Raises:
         OutputError: the target exists, cannot be created, or cannot hold the video.
@@ -51,19 +55,21 @@ class VideoEncoder:
     ) -> None:
         check_target(path, source.path, overwrite=overwrite)
         self.path = path
-        self.partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-        self.written = 0
+        self.written = self.retimed = 0
         self.left_out: list[str] = []
         self._info = info
         self._offset_seconds = source.offset_seconds
-        self._container = self._open()
+        self._overwrite = overwrite
+        self._kept = False
+        self._last_dts: dict[int, int] = {}
+        self.partial = self._claim()
+        self._container = av.open(f"file:{self.partial}", "w", format=container_format(path))
         try:
             self.plan = plan_encoder(settings, info, self._container)
             self._stream = self._add_video(source)
             self._copies = self._add_copies(source)
             self._container.metadata.update(source.metadata)
-            if source.chapters and not source.offset_seconds:
-                self._container.set_chapters(source.chapters)
+            self._container.set_chapters(source.chapters)
         except BaseException:
             self.abort()
             raise
@@ -88,12 +94,7 @@ class VideoEncoder:
         if isinstance(item, Frame):
             self._mux(self._encode(self._picture(item)))
         elif item.stream.index in self._copies:
-            target = self._copies[item.stream.index]
-            shift = round(self._offset_seconds / item.time_base)
-            item.stream = target
-            item.dts = None if item.dts is None else item.dts - shift
-            item.pts = None if item.pts is None else item.pts - shift
-            self._mux([item])
+            self._mux([self._copy(item)])
 
     def finish(self, frames: int) -> None:
         """Write what the encoder still holds, close, and give the file its name.
@@ -112,6 +113,13 @@ class VideoEncoder:
             )
         try:
             self._container.close()
+            # Not before: what was written by another program meanwhile must not be lost.
+            if self.path.exists() and not self._overwrite:
+                self._kept = True
+                raise OutputError(
+                    f"{self.path} was written by someone else meanwhile: "
+                    f"the result is {self.partial}"
+                )
             self.partial.replace(self.path)
         except OSError as error:
             raise self._failure(error) from error
@@ -120,22 +128,44 @@ class VideoEncoder:
         """Close and remove the unfinished file; after `finish`, do nothing."""
         try:
             self._container.close()
-        except (OSError, ValueError):
+        except (av.error.FFmpegError, OSError, ValueError):
             # The header was never written, or the disk is full: there is nothing to keep.
             return
         finally:
-            self.partial.unlink(missing_ok=True)
+            if not self._kept:
+                self.partial.unlink(missing_ok=True)
 
-    def _open(self) -> av.container.OutputContainer:
-        try:
-            return av.open(f"file:{self.partial}", "w")
-        except (av.error.FFmpegError, ValueError) as error:
-            if isinstance(error, OSError):
+    def _claim(self) -> Path:
+        """Create the unfinished file, under a name that nobody else uses."""
+        number = ""
+        while True:
+            partial = self.path.with_name(f"{self.path.stem}.partial{number}{self.path.suffix}")
+            try:
+                partial.open("xb").close()
+                return partial
+            except FileExistsError:
+                number = str(int(number or 1) + 1)
+            except OSError as error:
                 raise self._failure(error) from error
-            raise OutputError(
-                f"{self.path.name}: the ending {self.path.suffix or '(none)'} names no video "
-                "container: use .mp4, .mkv, .mov or .webm"
-            ) from error
+
+    def _copy(self, packet: Packet) -> Packet:
+        """A packet of the source for the target, moved where muxers would refuse its time."""
+        shift = round(self._offset_seconds / packet.time_base)
+        last = self._last_dts.get(packet.stream.index)
+        times = [time for time in (packet.dts, packet.pts) if time is not None]
+        dts = times[0] - shift if times else None
+        if last is not None:
+            # Two subtitles may begin at once, two blocks of sound may not.
+            least = last + (packet.stream.type in ("audio", "video"))
+            if dts is None or dts < least:
+                self.retimed += 1
+                dts = least
+        dts = dts or 0
+        self._last_dts[packet.stream.index] = dts
+        packet.pts = dts if packet.pts is None else max(packet.pts - shift, dts)
+        packet.dts = dts
+        packet.stream = self._copies[packet.stream.index]
+        return packet
 
     def _add_video(self, source: VideoDecoder) -> av.VideoStream:
         info, plan = self._info, self.plan
@@ -166,11 +196,9 @@ class VideoEncoder:
         copies: dict[int, av.stream.Stream] = {}
         supported = self._container.supported_codecs
         for stream in source.copied:
+            # The set holds the names of decoders too, and a stream's codec is named after one.
             codec = stream.codec_context.name if stream.codec_context else None
-            known = codec and (
-                not supported or stream.codec_context.codec.canonical_name in supported
-            )
-            if not known:
+            if codec not in supported:
                 self.left_out.append(f"stream {stream.index} ({stream.type} {codec or 'data'})")
                 continue
             copy = self._container.add_stream_from_template(stream)
@@ -180,14 +208,14 @@ class VideoEncoder:
         return copies
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
-        picture = av.VideoFrame(frame.width, frame.height, frame.layout.name)
-        for plane, samples in zip(picture.planes, frame.planes, strict=True):
-            memory = np.frombuffer(memoryview(plane), samples.numpy().dtype)
-            memory.reshape(samples.shape[0], -1)[:, : samples.shape[1]] = samples.numpy()
+        planes, layout = frame.planes, frame.layout
+        if layout.model == "gray" and not self.plan.pixel_format.startswith("gray"):
+            planes, layout = with_neutral_chroma(planes, layout)
+        picture = write_planes(planes, layout)
         info = self._info
         picture.colorspace, picture.color_range = info.matrix, info.color_range
         picture.color_primaries, picture.color_trc = info.primaries, info.transfer
-        if frame.layout.name != self.plan.pixel_format:
+        if layout.name != self.plan.pixel_format:
             matrix, color_range = self._matrix_and_range()
             picture = picture.reformat(
                 format=self.plan.pixel_format,
@@ -233,13 +261,20 @@ def check_target(path: Path, source: Path, *, overwrite: bool) -> None:
     """Refuse to write over what must not be lost.
 
     Raises:
-        OutputError: the target is the source, exists, or its folder does not.
+        OutputError: the target is the source, exists, or its folder does not; its ending names
+            no container.
     """
-    if path.exists() and path.samefile(source):
+    container_format(path)
+    # os.path takes names that no file can have for missing files, pathlib raises.
+    if not os.path.isdir(path.parent):
+        raise OutputError(f"{path.parent} is not a folder: create it first")
+    if not os.path.exists(path):
+        return
+    if os.path.exists(source) and path.samefile(source):
         raise OutputError(f"{path} is the input: name another output")
     if path.is_dir():
         raise OutputError(f"{path} is a folder: name a file in it")
-    if path.exists() and not overwrite:
+    if not path.is_file():
+        raise OutputError(f"{path} is a device or a pipe: name a file")
+    if not overwrite:
         raise OutputError(f"{path} exists: name another output, or add --overwrite")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path.parent} is not a folder: create it first")

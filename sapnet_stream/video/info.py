@@ -64,7 +64,7 @@ def video_info(
         height=picture.height,
         layout=layout,
         colour=Colour.from_tags(picture.colorspace, full_range, picture.height),
-        codec=stream.codec_context.name,
+        codec=stream.codec_context.codec.canonical_name,
         rate=average_rate(stream),
         time_base=Fraction(stream.time_base or DEFAULT_TIME_BASE),
         frame_count=frame_count,

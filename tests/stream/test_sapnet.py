@@ -8,6 +8,7 @@ import torch
 
 from sapnet_stream.errors import UsageError
 from sapnet_stream.networks import SAPNet, SAPNetConfig, load_network
+from sapnet_stream.networks.blocks import ChannelConv
 
 GOLDEN = Path(__file__).parent / "sapnet_seeded_golden.npz"
 ABLATIONS = [
@@ -93,9 +94,11 @@ def test_ablations_run_and_their_dense_form_is_equal(config: SAPNetConfig) -> No
     assert network(torch.rand(1, 3, 12, 9, dtype=torch.float64)).shape == (1, 3, 12, 9)
     for unit, dilation in zip(network.units, config.dilations, strict=True):
         x = torch.rand(1, 32, 9, 11, dtype=torch.float64)
-        weight, bias = unit[0].dense()
+        conv = unit[0]
+        assert isinstance(conv, ChannelConv)
+        weight, bias = conv.dense()
         dense = torch.nn.functional.conv2d(x, weight, bias, padding=dilation, dilation=dilation)
-        assert (dense - unit[0](x)).abs().max() < 1e-12
+        assert (dense - conv(x)).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""What the corridor costs around the network, beside the `ffmpeg` program.
+
+The network is replaced by one that returns its input; decoding, both colour conversions and
+encoding are done as ever. Both sides use the same file, codec, preset, crf and pixel format,
+in turn.
+"""
+
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from sapnet_stream.derain import Job, derain_file
+from sapnet_stream.engine import DerainEngine
+from sapnet_stream.errors import UsageError
+from sapnet_stream.video.codec import ENCODERS, EncoderSettings
+
+
+class ZeroResidual:
+    """An executor that derains nothing; the engine still computes and adds the change."""
+
+    name = "zero residual"
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return image
+
+    def check_memory(self, height: int, width: int) -> None:
+        """Any frame fits."""
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """Frames per second of whole programs, paired run by run.
+
+    Attributes:
+        frames: in the file.
+        ours: one figure per run.
+        ffmpeg: likewise, of the run just before.
+    """
+
+    frames: int
+    ours: list[float]
+    ffmpeg: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """Median over the pairs of ours / ffmpeg."""
+        return statistics.median(a / b for a, b in zip(self.ours, self.ffmpeg, strict=True))
+
+
+def measure_pipeline(source: Path, runs: int) -> PipelineResult:
+    """Time H.264 to H.264 of `source` by both programs, after one warm-up each.
+
+    Raises:
+        UsageError: there is no `ffmpeg` program.
+        InputError: the file cannot be read.
+    """
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise UsageError("the pipeline benchmark compares with the ffmpeg program: install it")
+    engine = DerainEngine(device="cpu", executor=ZeroResidual())
+    ours, theirs, frames = [], [], 0
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "out.mp4"
+        for run in range(runs + 1):
+            seconds_ffmpeg = _run_ffmpeg(program, source, target)
+            began = time.perf_counter()
+            job = Job(source, target, encoder=EncoderSettings("h264"), overwrite=True)
+            frames = derain_file(job, engine).frames
+            seconds = time.perf_counter() - began
+            if run:
+                ours.append(frames / seconds)
+                theirs.append(frames / seconds_ffmpeg)
+    return PipelineResult(frames, ours, theirs)
+
+
+def _run_ffmpeg(program: str, source: Path, target: Path) -> float:
+    encoder = ENCODERS["h264"]
+    command = [program, "-nostdin", "-v", "error", "-y", "-i", str(source), "-c:a", "copy"]
+    command += ["-c:v", encoder.name, "-preset", encoder.preset, "-crf", str(encoder.crf)]
+    command += ["-pix_fmt", "yuv420p", str(target)]
+    began = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - began
