@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sapnet_stream.errors import UsageError
+from sapnet_stream.errors import TooLargeError, UsageError
 from sapnet_stream.networks.executor import Executor, choose_executor, default_dtype
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.weights import load_network
@@ -89,7 +89,7 @@ class DerainEngine:
                 f"got {image.dtype} {tuple(image.shape)}"
             )
         rgb = image.to(self.device, torch.float32)
-        change = self._change(rgb, self.executor(rgb))
+        change = self._change(rgb, self._derained(rgb))
         return change.add_(rgb).to(image.device, image.dtype)
 
     def image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -109,7 +109,7 @@ class DerainEngine:
         """Derain a decoded frame: only what the network changes leaves the source's samples."""
         with _one_thread():
             rgb = to_rgb(frame, self.device)
-        clean = self.executor(rgb)
+        clean = self._derained(rgb)
         with _one_thread():
             return add_change(frame, self._change(rgb, clean))
 
@@ -125,6 +125,17 @@ class DerainEngine:
             TooLargeError: naming the bytes such a picture needs.
         """
         self.executor.check_memory(height, width)
+
+    def _derained(self, rgb: Tensor) -> Tensor:
+        try:
+            return self.executor(rgb)
+        except torch.OutOfMemoryError as error:
+            # Another program took what was free when the job began.
+            height, width = rgb.shape[2:]
+            raise TooLargeError(
+                f"{self.device} has no memory left for a {width}x{height} picture: "
+                "end what else runs there, or lower --memory"
+            ) from error
 
     def _change(self, rgb: Tensor, clean: Tensor) -> Tensor:
         """What to add to `rgb`, the sum staying in [0, 1]; overwrites `clean`."""

@@ -1,4 +1,7 @@
-"""Errors a user can cause, each one clear sentence: what, where, what to do."""
+"""Errors a user can cause, each one clear sentence: what, where, what to do.
+
+Their exit codes are 1 to 6; the command also ends with 0 (done) and 130 (stopped by a signal).
+"""
 
 
 class SapnetError(Exception):
