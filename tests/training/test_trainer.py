@@ -16,7 +16,7 @@ from sapnet_training.checkpoint import load_checkpoint, save_checkpoint
 from sapnet_training.config import Phase, TrainConfig
 from sapnet_training.data import Patches, TrainingImages, read_training_images, validates
 from sapnet_training.export import export
-from sapnet_training.trainer import Trainer, learning_rate, train
+from sapnet_training.trainer import Trainer, learning_rate, means, train
 from sapnet_training.validation import KINDS, Validation
 
 
@@ -69,7 +69,27 @@ def test_training_fits_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = trainer.batch()
     monkeypatch.setattr(trainer, "batch", lambda: batch)
     losses = [trainer.advance() for _ in range(40)]
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1]["loss"] < 0.7 * losses[0]["loss"]
+
+
+def test_the_paper_s_losses_train_the_network(data_dir: Path) -> None:
+    pytest.importorskip("lpips", reason="the package that has LPIPS")
+    recipe = config(
+        phases=(Phase(0, 2, 32, 2),),
+        pcl=0.4,
+        lpisl=1.0,
+        lpips_trunk="squeeze",
+        ubs=0.1,
+        ubs_backbone="vgg16",
+        ubs_start=1,
+    )
+    trainer = Trainer(recipe, images(), data_dir / "weights")
+    before = copy.deepcopy(trainer.network.state_dict())
+    first, second = trainer.advance(), trainer.advance()
+    assert set(second) - set(first) == {"ubs"}
+    assert {"loss", "ssim", "l1", "pcl", "lpisl", "early_stages"} == set(first)
+    after = trainer.network.state_dict()
+    assert not torch.equal(after["conv0.0.weight"], before["conv0.0.weight"])
 
 
 @pytest.mark.parametrize("bf16", [False, True])
@@ -127,6 +147,8 @@ def test_time_limit_saves_and_the_log_has_the_validation_scores(tmp_path: Path) 
     records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert records[0]["step"] == 2
     assert set(KINDS) < set(records[0])
+    terms = {name: records[0][name] for name in ("ssim", "l1")}
+    assert records[0]["loss"] == pytest.approx(sum(terms.values()), abs=2e-5)
 
 
 def test_validation_gives_a_perfect_dry_score_to_a_network_that_does_nothing() -> None:
@@ -137,6 +159,17 @@ def test_validation_gives_a_perfect_dry_score_to_a_network_that_does_nothing() -
     scores = Validation(data).scores(network, 1)
     assert scores["dry"] == 60
     assert scores["heavy"] < scores["light"] < 40
+
+
+def test_a_term_is_averaged_over_the_steps_that_have_it() -> None:
+    assert means([{"loss": 1.0}, {"loss": 3.0, "ubs": 5.0}]) == {"loss": 2.0, "ubs": 5.0}
+
+
+def test_export_keeps_the_dilations(tmp_path: Path) -> None:
+    trainer = Trainer(config(dilations=(1, 1, 1, 1, 1)), images())
+    save_checkpoint(tmp_path / "last.pt", trainer.parts())
+    export(tmp_path / "last.pt", tmp_path / "w.safetensors")
+    assert load_network(tmp_path / "w.safetensors").config.dilations == (1, 1, 1, 1, 1)
 
 
 def test_export_holds_the_averaged_weights_and_the_recipe(tmp_path: Path) -> None:

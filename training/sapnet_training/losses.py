@@ -1,4 +1,4 @@
-"""Training losses. Images are [N, 3, H, W] RGB in [0, 1]."""
+"""Structural similarity (SSIM), the loss and the metric."""
 
 import torch
 import torch.nn.functional as F
@@ -34,9 +34,3 @@ def ssim(a: Tensor, b: Tensor, peak: float = 1.0) -> Tensor:
     contrast = (2 * (ab - product) + c2) / (aa - square_a + bb - square_b + c2)
     score: Tensor = (luminance * contrast).mean((1, 2, 3))
     return score
-
-
-def restoration_loss(output: Tensor, target: Tensor, l1: float) -> Tensor:
-    """1 - SSIM + l1 · mean absolute error: the paper's negative SSIM, moved to end at 0."""
-    loss = 1 - ssim(output, target).mean()
-    return loss + l1 * F.l1_loss(output, target) if l1 else loss

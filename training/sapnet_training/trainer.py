@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sapnet_stream.errors import SapnetError, UsageError
-from sapnet_stream.networks.sapnet import SAPNet
+from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
 from sapnet_training.checkpoint import load_checkpoint, save_checkpoint
 from sapnet_training.config import TrainConfig, load_config
 from sapnet_training.data import Patches, TrainingImages, read_training_images
-from sapnet_training.losses import restoration_loss
+from sapnet_training.objective import Objective
 from sapnet_training.rain import SyntheticRain
 from sapnet_training.validation import Validation
 
@@ -40,19 +39,23 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 class Trainer:
-    """One run: the network, its average, the optimizer, the data's position."""
+    """One run: the network, its average, the objective, the optimizer, the data's position."""
 
-    def __init__(self, config: TrainConfig, images: TrainingImages) -> None:
+    def __init__(
+        self, config: TrainConfig, images: TrainingImages, backbone_weights: Path | None = None
+    ) -> None:
         torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         self.config = config
-        self.network = SAPNet().to(memory_format=torch.channels_last)
+        network = SAPNet(SAPNetConfig(dilations=config.dilations))
+        self.network = network.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         # One compiled graph serves every stage.
         self._stage = torch.compile(SAPNet.stage, dynamic=False) if config.compile else SAPNet.stage
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), weight_decay=config.weight_decay
         )
+        self.objective = Objective(config, backbone_weights)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.patches = Patches(images)
         self.rain = SyntheticRain(config.rain, images.masks)
@@ -106,21 +109,14 @@ class Trainer:
                 out.append(estimate.float())
         return out
 
-    def loss(self, rainy: Tensor, target: Tensor) -> Tensor:
-        """The last stage's loss plus the weighted mean errors of the stages before it."""
-        config = self.config
-        *early, last = self.estimates(rainy, config.phase(self.step).stages)
-        total = restoration_loss(last, target, config.l1)
-        for estimate in early if config.early_stages else ():
-            total = total + config.early_stages * F.l1_loss(estimate, target)
-        return total
-
-    def advance(self) -> float:
-        """One optimizer step; the loss before it."""
+    def advance(self) -> dict[str, float]:
+        """One optimizer step; the total "loss" before it and each of its terms, unweighted."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(*self.batch())
+        rainy, clean = self.batch()
+        estimates = self.estimates(rainy, self.config.phase(self.step).stages)
+        loss, terms = self.objective(estimates, rainy, clean, self.step)
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         if not torch.isfinite(norm):
@@ -133,11 +129,19 @@ class Trainer:
                 self.average.parameters(), self.network.parameters(), strict=True
             ):
                 average.lerp_(now, 1 - keep)
-        return loss.item()
+        values = torch.stack((loss.detach(), *terms.values())).tolist()
+        return dict(zip(("loss", *terms), values, strict=True))
 
 
 class TrainingError(SapnetError):
     """The run cannot go on."""
+
+
+def means(losses: list[dict[str, float]]) -> dict[str, float]:
+    """Of each name over the steps that have it: a term may set in late."""
+    names = {name: None for step in losses for name in step}
+    columns = {name: [step[name] for step in losses if name in step] for name in names}
+    return {name: round(sum(values) / len(values), 5) for name, values in columns.items()}
 
 
 def train(trainer: Trainer, validation: Validation, out: Path, max_minutes: float) -> None:
@@ -147,7 +151,7 @@ def train(trainer: Trainer, validation: Validation, out: Path, max_minutes: floa
     config = trainer.config
     began = saved = time.monotonic()
     spent = trainer.seconds
-    losses: list[float] = []
+    losses: list[dict[str, float]] = []
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
         while trainer.step < config.steps:
             losses.append(trainer.advance())
@@ -159,7 +163,7 @@ def train(trainer: Trainer, validation: Validation, out: Path, max_minutes: floa
                 record = {
                     "step": trainer.step,
                     "seconds": round(trainer.seconds),
-                    "loss": round(sum(losses) / len(losses), 5),
+                    **means(losses),
                     "learning_rate": learning_rate(config, trainer.step),
                     **scores,
                 }
@@ -191,6 +195,12 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--resume", action="store_true", help="go on from FOLDER/last.pt")
     parser.add_argument("--max-minutes", type=float, default=math.inf)
+    parser.add_argument(
+        "--backbone-weights",
+        type=Path,
+        metavar="FOLDER",
+        help="ImageNet weights for the losses, NAME.safetensors; default: torchvision downloads",
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     options = parser.parse_args()
     try:
@@ -199,7 +209,7 @@ def main() -> int:
         if last.exists() and not options.resume:
             raise UsageError(f"{last} exists; give --resume to go on, or another --out")
         images = read_training_images(training_folder())
-        trainer = Trainer(config, images)
+        trainer = Trainer(config, images, options.backbone_weights)
         if options.resume:
             trainer.restore(load_checkpoint(last))
         options.out.mkdir(parents=True, exist_ok=True)
