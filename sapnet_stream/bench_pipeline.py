@@ -19,6 +19,7 @@ from sapnet_stream.derain import Job, derain_file
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import UsageError
 from sapnet_stream.video.codec import ENCODERS, EncoderSettings
+from sapnet_stream.video.decode import VideoDecoder
 
 
 class ZeroResidual:
@@ -38,12 +39,13 @@ class PipelineResult:
     """Frames per second of whole programs, paired run by run.
 
     Attributes:
-        frames: in the file.
+        height, width: of the file's pictures.
         ours: one figure per run.
         ffmpeg: likewise, of the run just before.
     """
 
-    frames: int
+    height: int
+    width: int
     ours: list[float]
     ffmpeg: list[float]
 
@@ -64,7 +66,9 @@ def measure_pipeline(source: Path, runs: int) -> PipelineResult:
     if program is None:
         raise UsageError("the pipeline benchmark compares with the ffmpeg program: install it")
     engine = DerainEngine(device="cpu", executor=ZeroResidual())
-    ours, theirs, frames = [], [], 0
+    with VideoDecoder(source) as decoder:
+        height, width = decoder.info.height, decoder.info.width
+    ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "out.mp4"
         for run in range(runs + 1):
@@ -76,7 +80,7 @@ def measure_pipeline(source: Path, runs: int) -> PipelineResult:
             if run:
                 ours.append(frames / seconds)
                 theirs.append(frames / seconds_ffmpeg)
-    return PipelineResult(frames, ours, theirs)
+    return PipelineResult(height, width, ours, theirs)
 
 
 def _run_ffmpeg(program: str, source: Path, target: Path) -> float:

@@ -12,11 +12,12 @@ import torch
 from rich.console import Console
 
 import sapnet_stream
-from sapnet_stream import doctor
+from sapnet_stream import bench, doctor
 from sapnet_stream.derain import Job, Report, derain_file
 from sapnet_stream.engine import DerainEngine
-from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_stream.errors import SapnetError
 from sapnet_stream.networks.weights import find_weights, load_network
+from sapnet_stream.parser import Parser
 from sapnet_stream.progress import JobProgress, duration
 from sapnet_stream.video.codec import ENCODERS, EncoderPlan, EncoderSettings
 from sapnet_stream.video.info import VideoInfo
@@ -25,13 +26,6 @@ INTERRUPTED = 130
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHEAPER = "--stages 2 takes about a third of that"
-
-
-class _Parser(argparse.ArgumentParser):
-    """Errors as one sentence, like all others."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see sapnet-stream --help")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         if arguments[:1] == ["doctor"]:
             return _doctor(arguments[1:])
         if arguments[:1] == ["bench"]:
-            return 0  # bench.main(arguments[1:])
+            return bench.main(arguments[1:])
         return _derain(_parser().parse_args(arguments), console)
     except SapnetError as error:
         where = ", ".join(getattr(error, "__notes__", []))
@@ -63,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="sapnet-stream",
         usage="sapnet-stream [options] INPUT OUTPUT\n       sapnet-stream doctor | bench",
         description="Remove rain from a video. OUTPUT's ending names the container.",
@@ -148,7 +142,7 @@ def _summarise(report: Report, job: Job, seconds: float, console: Console, *, qu
 
 
 def _doctor(arguments: list[str]) -> int:
-    _Parser(
+    Parser(
         prog="sapnet-stream doctor", description="Show what this machine and installation can do."
     ).parse_args(arguments)
     for subject, finding in doctor.report():

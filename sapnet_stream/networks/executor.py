@@ -4,6 +4,7 @@
 rearranged graph inside that runtime where it is installed.
 """
 
+import importlib.util
 from typing import Protocol
 
 import torch
@@ -71,10 +72,12 @@ def choose_executor(
     Raises:
         UsageError: stages is not between 1 and what the network has.
     """
+    dtype = dtype or default_dtype(device)
+    if device.type == "cpu" and importlib.util.find_spec("openvino"):
+        from sapnet_stream.networks.openvino import PRECISIONS, OpenVINOExecutor
+
+        if dtype in PRECISIONS:
+            return OpenVINOExecutor(network, dtype=dtype, stages=stages, memory_bytes=memory_bytes)
     return FoldedExecutor(
-        network,
-        device=device,
-        dtype=dtype or default_dtype(device),
-        stages=stages,
-        memory_bytes=memory_bytes,
+        network, device=device, dtype=dtype, stages=stages, memory_bytes=memory_bytes
     )

@@ -21,11 +21,11 @@ from sapnet_stream.networks.blocks import (
 )
 from sapnet_stream.networks.memory import available_bytes, too_large
 from sapnet_stream.networks.sapnet import SAPNet, checked_stages
-from sapnet_stream.networks.strips import Plane, Strips, TapMeans, rectify
+from sapnet_stream.networks.strips import Plane, Strips, TapMeans, keep_freed_blocks, rectify
 
 # Bytes of one strip of C channels on a CPU. Taller strips fall out of the cache between a
-# convolution and the steps after it, lower ones pay for more calls (measured, 1.3-5 MB equal).
-_STRIP_BYTES = 2_600_000
+# convolution and the steps after it, lower ones pay for more calls (5 to 10 MB measure equal).
+_STRIP_BYTES = 7_500_000
 
 
 class ScaledConvolution:
@@ -139,11 +139,11 @@ class FoldedExecutor:
             self._fold(network)
 
     def _fold(self, network: SAPNet) -> None:
-        self._entry = self._taken(*_parameters(network.conv0))
-        self._exit = self._taken(*_parameters(network.conv))
+        self._entry = self._taken(*parameters(network.conv0))
+        self._exit = self._taken(*parameters(network.conv))
         # tanh(g) = 2 sigmoid(2 g) - 1: one nonlinearity for all gates, and the faster one.
-        i, o, f = (_parameters(gate) for gate in (network.conv_i, network.conv_o, network.conv_f))
-        g = [2 * parameter for parameter in _parameters(network.conv_g)]
+        i, o, f = (parameters(gate) for gate in (network.conv_i, network.conv_o, network.conv_f))
+        g = [2 * parameter for parameter in parameters(network.conv_g)]
         weight, bias = (torch.cat(parameters) for parameters in zip(i, o, g, f, strict=True))
         self._gates = self._taken(weight, bias)
         # The first stage's state is zero: there is no half for h, and nothing to forget.
@@ -193,11 +193,11 @@ class FoldedExecutor:
         """Rows of a strip of C channels that is fast and fits."""
         row = width * self._channels * self._dtype.itemsize
         # A convolution's result lives until the next one's is there, so each counts twice:
-        # C channels in a strip of the units; in one of the gates, a quarter as high, their
-        # features, input and values, and in float32 the values and a temporary.
+        # C channels in a strip of the units; in one of the gates their features, input and
+        # values, and in float32 the values and a temporary.
         gate_row = 2 * (7 * row + 5 * width * self._channels * 4)
         fixed = self._state_bytes(height, width) + gate_row
-        per_row = 2 * row + gate_row // 4
+        per_row = 2 * row + gate_row * self._dtype.itemsize // 16
 
         allowed = self._memory_bytes
         if allowed is None:
@@ -221,6 +221,7 @@ class FoldedExecutor:
             return self._frame
         rows = self._planned_rows(height, width)
         self._frame = None
+        keep_freed_blocks()
 
         def plane(channels: int) -> Plane:
             return Plane(channels, height, width, self._margin, self._dtype, self._device)
@@ -236,7 +237,8 @@ class FoldedExecutor:
             c=cell,
             means=TapMeans(n, height, width, self._dtype, device),
             strips=Strips(height, rows),
-            gate_strips=Strips(height, -(-rows // 4)),
+            # As many bytes for 4 C channels in float32.
+            gate_strips=Strips(height, -(-rows * self._dtype.itemsize // 16)),
         )
         return self._frame
 
@@ -307,7 +309,7 @@ class FoldedExecutor:
             torch.add(image[:, :, start:stop], change, out=out[:, :, start:stop])
 
 
-def _parameters(layer: nn.Sequential) -> tuple[Tensor, Tensor]:
+def parameters(layer: nn.Sequential) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution that `layer` starts with."""
     conv = layer[0]
     assert isinstance(conv, nn.Conv2d) and conv.bias is not None

@@ -110,3 +110,13 @@ class TapMeans:
         rows = torch.cat((total - last, total, total - first), dim=1)
         seen = torch.stack((rows[:-dilation].sum(0), rows.sum(0), rows[dilation:].sum(0)))
         return seen.div_(self._pixels).flatten()
+
+
+def keep_freed_blocks() -> None:
+    """Let the C library reuse freed blocks of a strip's size.
+
+    glibc hands blocks above a threshold back to the system and pays for each page of the
+    next one, up to a quarter of the frame's time; freeing a larger block raises the
+    threshold (mallopt(3), M_MMAP_THRESHOLD, at most 32 MiB). No page of this one is touched.
+    """
+    torch.empty(30 * 2**20, dtype=torch.uint8)

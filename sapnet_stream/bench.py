@@ -1,0 +1,133 @@
+"""`sapnet-stream bench`: what this machine does, as a table and a results file."""
+
+import csv
+import platform
+import shlex
+import statistics
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from sapnet_stream.bench_model import ModelResult, measure_models
+from sapnet_stream.bench_pipeline import PipelineResult, measure_pipeline
+from sapnet_stream.errors import UsageError
+from sapnet_stream.networks.weights import load_network
+from sapnet_stream.parser import Parser
+
+COLUMNS = [
+    *("date", "cpu", "threads", "what", "runtime", "dtype", "height", "width", "unit"),
+    *("median", "p20", "p80", "runs", "ratio", "baseline", "command"),
+]
+BASELINE = "published torch float32"
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print, and append to a CSV file if one is named.
+
+    Raises:
+        SapnetError: wrong options, weights or video.
+    """
+    parser = Parser(
+        prog="sapnet-stream bench",
+        description="Time the network beside other runtimes, and whole programs beside ffmpeg.",
+    )
+    parser.add_argument("--runs", type=int, default=7, metavar="N", help="counted rounds (7)")
+    parser.add_argument("--weights", metavar="NAME|FILE", help="the network's weights (sapnet)")
+    parser.add_argument("--video", type=Path, metavar="FILE", help="also time programs on this")
+    parser.add_argument("--out", type=Path, metavar="CSV", help="append the figures to this file")
+    options = parser.parse_args(arguments)
+    if options.runs < 1:
+        raise UsageError(f"--runs must be 1 or more, got {options.runs}")
+    command = shlex.join(["sapnet-stream", "bench", *arguments])
+    rows = list(_model_rows(list(measure_models(load_network(options.weights), options.runs))))
+    if options.video is not None:
+        rows += _pipeline_rows(measure_pipeline(options.video, options.runs))
+    common = {
+        "date": date.today().isoformat(),
+        "cpu": cpu_name(),
+        "threads": str(torch.get_num_threads()),
+        "runs": str(options.runs),
+        "command": command,
+    }
+    rows = [{**common, **row} for row in rows]
+    _print(rows)
+    if options.out is not None:
+        _append(options.out, rows)
+    return 0
+
+
+def cpu_name() -> str:
+    """The processor as the system calls it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _model_rows(results: list[ModelResult]) -> Iterator[dict[str, str]]:
+    published = {(r.height, r.width): r for r in results if r is _first_of_size(results, r)}
+    for result in results:
+        row = {
+            "what": result.name,
+            "runtime": result.runtime,
+            "dtype": result.dtype,
+            "height": str(result.height),
+            "width": str(result.width),
+            "unit": "s/frame",
+            "baseline": BASELINE,
+        }
+        if result.seconds:
+            base = published[result.height, result.width]
+            # Run by run, so that a slow minute counts on both sides.
+            pairs = zip(base.seconds, result.seconds, strict=True)
+            row |= _spread(result.seconds)
+            row["ratio"] = f"{statistics.median(b / s for b, s in pairs):.2f}"
+        yield row
+
+
+def _first_of_size(results: list[ModelResult], like: ModelResult) -> ModelResult:
+    return next(r for r in results if (r.height, r.width) == (like.height, like.width))
+
+
+def _pipeline_rows(result: PipelineResult) -> list[dict[str, str]]:
+    common = {
+        "height": str(result.height),
+        "width": str(result.width),
+        "unit": "frames/s",
+        "baseline": "ffmpeg",
+    }
+    ours = {"what": "file to file, zero residual", "runtime": "sapnet-stream"}
+    theirs = {"what": "file to file", "runtime": "ffmpeg", "ratio": "1.00"}
+    return [
+        {**common, **theirs, **_spread(result.ffmpeg)},
+        {**common, **ours, **_spread(result.ours), "ratio": f"{result.ratio:.2f}"},
+    ]
+
+
+def _spread(values: list[float]) -> dict[str, str]:
+    tensor = torch.tensor(values, dtype=torch.float64)
+    low, middle, high = (tensor.quantile(q).item() for q in (0.2, 0.5, 0.8))
+    return {"median": f"{middle:.4g}", "p20": f"{low:.4g}", "p80": f"{high:.4g}"}
+
+
+def _print(rows: list[dict[str, str]]) -> None:
+    shown = ["what", "runtime", "dtype", "width", "height", "median", "unit", "ratio"]
+    table = Table(*shown, title=f"{rows[0]['cpu']}, {rows[0]['threads']} threads")
+    for row in rows:
+        table.add_row(*(row.get(column, "") for column in shown))
+    Console().print(table)
+
+
+def _append(path: Path, rows: list[dict[str, str]]) -> None:
+    fresh = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="")
+        if fresh:
+            writer.writeheader()
+        writer.writerows(rows)

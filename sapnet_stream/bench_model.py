@@ -1,0 +1,158 @@
+"""The network as published and as it is run here, beside two inference runtimes.
+
+All contenders hold the same weights and take turns on the same picture, batch 1, all cores, so
+that a machine whose speed drifts slows them alike.
+"""
+
+import importlib.util
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sapnet_stream.networks.executor import default_dtype
+from sapnet_stream.networks.folded import FoldedExecutor
+from sapnet_stream.networks.sapnet import SAPNet
+
+SIZES = ((360, 640), (180, 320))  # height, width
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """Seconds of one contender on one size, run by run.
+
+    Attributes:
+        name: whose graph, in which runtime.
+        runtime: and its version.
+        dtype: of the arithmetic.
+        height, width: of the picture.
+        seconds: one figure per run; empty where the runtime is not installed.
+    """
+
+    name: str
+    runtime: str
+    dtype: str
+    height: int
+    width: int
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way to run the network; `prepare` returns what is timed, None if not installed."""
+
+    name: str
+    package: str
+    dtype: str
+    prepare: Callable[[SAPNet, Tensor], Callable[[], object]]
+
+    @property
+    def runtime(self) -> str:
+        """Package and version."""
+        if not self.installed:
+            return f"{self.package} not installed"
+        return f"{self.package} {metadata.version(self.package)}"
+
+    @property
+    def installed(self) -> bool:
+        return importlib.util.find_spec(self.package) is not None
+
+
+def contenders() -> list[Contender]:
+    """The network as published first: the others are measured against it."""
+    able = default_dtype(torch.device("cpu")) == torch.bfloat16
+    listed = [
+        Contender("published", "torch", "float32", _published),
+        Contender("published", "onnxruntime", "float32", _onnxruntime),
+        Contender("published", "openvino", "float32", _openvino("f32")),
+        Contender("folded", "torch", "float32", _folded(torch.float32)),
+        Contender("rearranged", "openvino", "float32", _rearranged(torch.float32)),
+        Contender("published", "openvino", "bfloat16", _openvino("bf16")),
+        Contender("folded", "torch", "bfloat16", _folded(torch.bfloat16)),
+        Contender("rearranged", "openvino", "bfloat16", _rearranged(torch.bfloat16)),
+    ]
+    # Without instructions for it bfloat16 is emulated; nobody would choose that.
+    return [c for c in listed if able or c.dtype == "float32"]
+
+
+def measure_models(network: SAPNet, runs: int) -> Iterator[ModelResult]:
+    """Time every contender at every size, `runs` rounds after one warm-up."""
+    network = network.eval().requires_grad_(False)
+    for height, width in SIZES:
+        image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+        ready = [(c, c.prepare(network, image) if c.installed else None) for c in contenders()]
+        seconds: list[list[float]] = [[] for _ in ready]
+        for run in range(runs + 1):
+            for (_, call), taken in zip(ready, seconds, strict=True):
+                if call is not None:
+                    began = time.perf_counter()
+                    call()
+                    if run:
+                        taken.append(time.perf_counter() - began)
+        for (contender, _), taken in zip(ready, seconds, strict=True):
+            yield ModelResult(
+                contender.name, contender.runtime, contender.dtype, height, width, taken
+            )
+
+
+def _published(network: SAPNet, image: Tensor) -> Callable[[], object]:
+    return lambda: network(image)
+
+
+def _folded(dtype: torch.dtype) -> Callable[[SAPNet, Tensor], Callable[[], object]]:
+    def prepare(network: SAPNet, image: Tensor) -> Callable[[], object]:
+        executor = FoldedExecutor(network, device=image.device, dtype=dtype)
+        return lambda: executor(image)
+
+    return prepare
+
+
+def _rearranged(dtype: torch.dtype) -> Callable[[SAPNet, Tensor], Callable[[], object]]:
+    def prepare(network: SAPNet, image: Tensor) -> Callable[[], object]:
+        from sapnet_stream.networks.openvino import OpenVINOExecutor
+
+        executor = OpenVINOExecutor(network, dtype=dtype)
+        return lambda: executor(image)
+
+    return prepare
+
+
+def _onnxruntime(network: SAPNet, image: Tensor) -> Callable[[], object]:
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sapnet.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(network, (image,), path, verbose=False)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name, pixels = session.get_inputs()[0].name, image.numpy()
+    return lambda: session.run(None, {name: pixels})
+
+
+def _openvino(precision: str) -> Callable[[SAPNet, Tensor], Callable[[], object]]:
+    def prepare(network: SAPNet, image: Tensor) -> Callable[[], object]:
+        import openvino
+
+        with warnings.catch_warnings():
+            # The converter traces, which PyTorch warns of: of the deprecated call, and of our
+            # checks of the shape, which is fixed here.
+            warnings.simplefilter("ignore")
+            model = openvino.convert_model(network, example_input=image, input=[list(image.shape)])
+        options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        request = openvino.compile_model(model, "CPU", options).create_infer_request()
+        pixels = image.numpy()
+        return lambda: request.infer({0: pixels}, share_inputs=True, share_outputs=True)
+
+    return prepare
