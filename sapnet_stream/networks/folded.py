@@ -14,63 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sapnet_stream.networks.blocks import (
-    ChannelConv,
-    ChannelResidualAttention,
-    ProgressiveDilatedUnit,
-)
 from sapnet_stream.networks.memory import available_bytes, too_large
 from sapnet_stream.networks.sapnet import SAPNet, checked_stages
+from sapnet_stream.networks.scaled_convolution import ScaledConvolution
 from sapnet_stream.networks.strips import Plane, Strips, TapMeans, keep_freed_blocks, rectify
 
 # Bytes of one strip of C channels on a CPU. Taller strips fall out of the cache between a
 # convolution and the steps after it, lower ones pay for more calls (5 to 10 MB measure equal).
 _STRIP_BYTES = 7_500_000
-
-
-class ScaledConvolution:
-    """A PDU's convolution and the channel attention after it, as one convolution.
-
-    With the tap means T of a frame, the mean of the convolution is y = W T + b; the scale
-    sigmoid(K y + B relu(A y)) then multiplies weight and bias. [K; A] W is one matrix.
-
-    Args:
-        unit: the PDU.
-        position: of the convolution in it; the attention comes next.
-        device, dtype: of the result.
-    """
-
-    def __init__(
-        self,
-        unit: ProgressiveDilatedUnit,
-        position: int,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        conv, attention = unit[position], unit[position + 1]
-        assert isinstance(conv, ChannelConv) and isinstance(attention, ChannelResidualAttention)
-        weight, bias = (tensor.double() for tensor in conv.dense())
-        squeeze, _, expand = attention.conv_du
-        assert isinstance(squeeze, nn.Conv2d) and isinstance(expand, nn.Conv2d)
-        heads = torch.cat((attention.conv_1_1.weight, squeeze.weight)).flatten(1).double()
-        from_taps = heads @ weight.permute(0, 2, 3, 1).flatten(1)
-
-        self.dilation = unit.dilation
-        self._dtype = dtype
-        self._channels = len(bias)
-        self._from_taps = from_taps.to(device, torch.float32)
-        self._from_bias = (heads @ bias).to(device, torch.float32)
-        self._expand = expand.weight.flatten(1).to(device, torch.float32, copy=True)
-        self._weight = weight.to(device, torch.float32, memory_format=torch.channels_last)
-        self._bias = bias.to(device, torch.float32)
-
-    def scaled(self, taps: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight [C, C, 3, 3] and bias [C] for a frame with the tap means `taps` [9 C]."""
-        heads = torch.addmv(self._from_bias, self._from_taps, taps)
-        skip, squeezed = heads[: self._channels], heads[self._channels :]
-        scale = torch.addmv(skip, self._expand, squeezed.relu_()).sigmoid_()
-        weight = self._weight * scale[:, None, None, None]
-        return weight.to(self._dtype), (self._bias * scale).to(self._dtype)
 
 
 @dataclass
