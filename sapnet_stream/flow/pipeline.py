@@ -72,12 +72,12 @@ class Pipeline:
         Raises:
             Cancelled: `cancel` was called and no stage failed.
         """
-        for thread in self._threads:
-            thread.start()
         try:
+            for thread in self._threads:
+                thread.start()
             self._join()
         finally:
-            # Ctrl-C arrives here, on the main thread, in the middle of the join.
+            # Ctrl-C arrives on the main thread, in the middle of the join or of a start.
             if any(thread.is_alive() for thread in self._threads):
                 self.cancel()
                 self._join()
@@ -92,7 +92,8 @@ class Pipeline:
 
     def _join(self) -> None:
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
     def _add(
         self,
@@ -117,6 +118,8 @@ class Pipeline:
         output: Channel[Any] | None,
     ) -> None:
         began = time.perf_counter()
+        if self.cancellation.cancelled:
+            return
         try:
             with closing(items()) as generator:
                 for item in generator:

@@ -187,3 +187,25 @@ def test_waiting_is_told_from_working() -> None:
     count, sink = pipeline.stats
     assert count.output_wait_seconds > sink.input_wait_seconds
     assert sink.busy_seconds > 0.15
+
+
+@pytest.mark.timeout(60)
+def test_an_interrupt_between_two_starts_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if thread.name == "sapnet-sink":
+            raise KeyboardInterrupt
+        start(thread)
+
+    def drop(items: Iterator[int]) -> Generator[None, None, None]:
+        for _ in items:
+            yield
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    threads = threading.active_count()
+    pipeline = Pipeline()
+    pipeline.sink("sink", drop, pipeline.source("count", lambda: numbers(10**9), 2))
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run()
+    assert threading.active_count() == threads
