@@ -118,7 +118,8 @@ class Pipeline:
         output: Channel[Any] | None,
     ) -> None:
         began = time.perf_counter()
-        if self.cancellation.cancelled:
+        if source is None and self.cancellation.cancelled:
+            # The others find out at their first wait for input.
             return
         try:
             with closing(items()) as generator:
