@@ -15,9 +15,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sapnet_stream.derain import Job, derain_file
+from sapnet_stream.derain import derain_file
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import UsageError
+from sapnet_stream.job import Job
 from sapnet_stream.video.codec import ENCODERS, EncoderSettings
 from sapnet_stream.video.decode import VideoDecoder
 

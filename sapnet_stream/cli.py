@@ -1,30 +1,38 @@
 """The command `sapnet-stream`."""
 
 import argparse
+import itertools
 import math
+import os
+import shlex
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 from rich.console import Console
 
 import sapnet_stream
 from sapnet_stream import bench, doctor
-from sapnet_stream.derain import Job, Report, derain_file
+from sapnet_stream.derain import Report, Start, derain_file
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import SapnetError
+from sapnet_stream.job import Job
 from sapnet_stream.networks.weights import find_weights, load_network
 from sapnet_stream.parser import Parser
 from sapnet_stream.progress import JobProgress, duration
-from sapnet_stream.video.codec import ENCODERS, EncoderPlan, EncoderSettings
-from sapnet_stream.video.info import VideoInfo
+from sapnet_stream.stop import Stop
+from sapnet_stream.video.codec import ENCODERS, EncoderSettings
 
 INTERRUPTED = 130
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# Where nothing listens to a wish, as in a read that hangs, the next one is an order.
+MOST_SIGNALS = 2
+STOPPING = b"\nsapnet-stream: stopping at the end of this part; once more stops at once\n"
 CHEAPER = "--stages 2 takes about a third of that"
 
 
@@ -33,17 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     # A file may be called "[red].mp4": names are not markup.
     console = Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
-    handlers = {number: signal.getsignal(number) for number in STOPS}
-    for number, handler in handlers.items():
-        # What started this program may have asked it to ignore one, as nohup does.
-        if handler != signal.SIG_IGN:
-            signal.signal(number, _interrupt)
     try:
         if arguments[:1] == ["doctor"]:
             return _doctor(arguments[1:])
         if arguments[:1] == ["bench"]:
             return bench.main(arguments[1:])
-        return _derain(_parser().parse_args(arguments), console)
+        stop = Stop()
+        with _stopping(stop):
+            return _derain(_parser().parse_args(arguments), arguments, console, stop)
     except SapnetError as error:
         where = ", ".join(getattr(error, "__notes__", []))
         print(f"sapnet-stream: {error}{where and f' ({where})'}", file=sys.stderr)
@@ -51,6 +56,27 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sapnet-stream: stopped; the output was not written", file=sys.stderr)
         return INTERRUPTED
+
+
+@contextmanager
+def _stopping(stop: Stop) -> Iterator[None]:
+    """Within, a signal asks to stop."""
+
+    def ask(*_: object) -> None:
+        stop.ask()
+        if stop.asked == 1:
+            # Not through the console: the interrupted line may be just writing there.
+            os.write(2, STOPPING)
+        if stop.asked > MOST_SIGNALS:
+            raise KeyboardInterrupt
+
+    handlers = {number: signal.getsignal(number) for number in STOPS}
+    for number, handler in handlers.items():
+        # What started this program may have asked it to ignore one, as nohup does.
+        if handler != signal.SIG_IGN:
+            signal.signal(number, ask)
+    try:
+        yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -80,13 +106,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--codec", choices=list(ENCODERS), help="of the output (the input's, else h264)")
     add("--crf", type=_number, metavar="0..63", help="quality, lower is better (h264: 18)")
     add("--preset", metavar="NAME", help="encoder effort (h264: medium)")
+    add("--resume", action="store_true", help="go on with what an earlier run left")
+    add("--keep-partial", action="store_true", help="only write what an earlier run finished")
     add("--overwrite", action="store_true", help="replace OUTPUT if it exists")
     add("--quiet", action="store_true", help="say nothing unless something is wrong")
     add("--version", action="version", version=f"sapnet-stream {sapnet_stream.__version__}")
     return parser
 
 
-def _derain(options: argparse.Namespace, console: Console) -> int:
+def _derain(options: argparse.Namespace, arguments: list[str], console: Console, stop: Stop) -> int:
     job = Job(
         source=options.input,
         target=options.output,
@@ -95,6 +123,8 @@ def _derain(options: argparse.Namespace, console: Console) -> int:
         compare=options.compare,
         encoder=EncoderSettings(options.codec, options.crf, options.preset),
         overwrite=options.overwrite,
+        resume=options.resume,
+        keep_partial=options.keep_partial,
     )
     began = time.monotonic()
     engine = DerainEngine(
@@ -106,39 +136,58 @@ def _derain(options: argparse.Namespace, console: Console) -> int:
         memory_bytes=None if options.memory is None else int(options.memory * 2**30),
     )
     cheaper = "--duration SECONDS tries a part first" if options.stages == 1 else CHEAPER
+    frames = itertools.count(1)
     with JobProgress(console, cheaper, quiet=options.quiet) as progress:
 
-        def start(info: VideoInfo, plan: EncoderPlan) -> None:
-            progress.begin(_settings(info, plan, engine, options), info.frame_count)
+        def start(begin: Start) -> None:
+            total = begin.info.frame_count
+            left = None if total is None else max(0, total - begin.done_frames)
+            progress.begin(_settings(begin, engine, options), left)
 
-        report = derain_file(job, engine, start, progress.update)
-    _summarise(report, job, time.monotonic() - began, console, quiet=options.quiet)
-    return 0
+        try:
+            report = derain_file(job, engine, start, lambda: progress.update(next(frames)), stop)
+        except KeyboardInterrupt:
+            report = Report(None, 0, False, [], [])
+    for warning in report.warnings:
+        print(f"sapnet-stream: warning: {warning}", file=sys.stderr)
+    if report.complete:
+        if not options.quiet:
+            console.print(_summary(report, next(frames) - 1, time.monotonic() - began))
+        return 0
+    print(f"sapnet-stream: {_unfinished(report, job, arguments)}", file=sys.stderr)
+    return 0 if job.keep_partial else INTERRUPTED
 
 
-def _settings(
-    info: VideoInfo, plan: EncoderPlan, engine: DerainEngine, options: argparse.Namespace
-) -> str:
+def _settings(begin: Start, engine: DerainEngine, options: argparse.Namespace) -> str:
     """What is in effect, defaults included."""
     weights = find_weights(options.weights)
+    info = begin.info
+    done = f", after {begin.done_frames} frames that are done" if begin.done_frames else ""
     return (
         f"{options.input}: {info.codec} {info.width}x{info.height} {info.layout.name} "
         f"{float(info.rate):.4g} frames/s\n"
         f"network: {engine.description}, weights {weights.name}, "
         f"strength {engine.strength:g}\n"
-        f"{options.output}: {plan}"
+        f"{options.output}: {begin.plan}{done}"
     )
 
 
-def _summarise(report: Report, job: Job, seconds: float, console: Console, *, quiet: bool) -> None:
-    for warning in report.warnings:
-        print(f"sapnet-stream: warning: {warning}", file=sys.stderr)
-    if quiet:
-        return
-    rate = report.frames / seconds
-    console.print(
-        f"{job.target}: {report.frames} frames in {duration(seconds)}, {rate:.2f} frames/s"
+def _summary(report: Report, frames: int, seconds: float) -> str:
+    return (
+        f"{report.path}: {report.frames} frames in {duration(seconds)}, "
+        f"{frames / seconds:.2f} frames/s"
     )
+
+
+def _unfinished(report: Report, job: Job, arguments: list[str]) -> str:
+    """What there is of a job that was stopped, and how to go on."""
+    kept = [argument for argument in arguments if argument not in ("--resume", "--keep-partial")]
+    again = shlex.join(["sapnet-stream", "--resume", *kept])
+    if report.path is not None:
+        return f"stopped: the first {report.frames} frames are in {report.path}; go on: {again}"
+    if job.folder.exists():
+        return f"stopped: what is done is in {job.folder}; go on: {again}"
+    return "stopped before anything was finished"
 
 
 def _doctor(arguments: list[str]) -> int:
@@ -148,14 +197,6 @@ def _doctor(arguments: list[str]) -> int:
     for subject, finding in doctor.report():
         print(f"{subject:16} {finding}")
     return 0
-
-
-def _interrupt(*_: object) -> NoReturn:
-    """End the job as Ctrl-C does; once, for tidying up must not be interrupted."""
-    for number in STOPS:
-        # Not SIG_IGN: Python complains if it is set while another signal is on its way.
-        signal.signal(number, lambda *_: None)
-    raise KeyboardInterrupt
 
 
 def _number(text: str) -> float:

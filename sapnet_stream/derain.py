@@ -1,50 +1,46 @@
-"""The file job: one corridor from container to container."""
+"""The file job: one corridor from container to container, part by part."""
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import UsageError
-from sapnet_stream.flow import Pipeline, StageStats
-from sapnet_stream.video.codec import EncoderPlan, EncoderSettings
-from sapnet_stream.video.compare import side_by_side, side_by_side_info
-from sapnet_stream.video.decode import Packet, VideoDecoder
-from sapnet_stream.video.encode import VideoEncoder, check_target
+from sapnet_stream.flow import StageStats
+from sapnet_stream.job import Job, PreparedJob, prepare
+from sapnet_stream.journal import Journal, claimed, clear, remove
+from sapnet_stream.parts import PartWork
+from sapnet_stream.stop import Stop
+from sapnet_stream.target import check_target, place
+from sapnet_stream.video.codec import EncoderPlan
+from sapnet_stream.video.compare import side_by_side
+from sapnet_stream.video.container import container_format
+from sapnet_stream.video.decode import VideoDecoder
+from sapnet_stream.video.demux import Demuxer
 from sapnet_stream.video.frame import Frame
 from sapnet_stream.video.info import VideoInfo
+from sapnet_stream.video.others import OtherStreams
+from sapnet_stream.video.span import span_between
 
-# Enough for decoder and encoder to work through a slow moment of the other; packets of audio
-# take places too. More would only cost memory: the network is the bottleneck.
-QUEUED_ITEMS = 6
+# Says that the finished file gets its name now.
+_PLACING = "placing"
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to derain, and into what.
+class Start:
+    """What is known before the first frame.
 
     Attributes:
-        source: a video file.
-        target: a file whose suffix names the container.
-        start_seconds: leave out what is before, and let the output begin at zero.
-        duration_seconds: and what is this much later.
-        compare: "side" writes input and output side by side.
-        encoder: codec, quality and effort.
-        overwrite: replace an existing target.
+        info: of the source's video.
+        plan: how it is written.
+        done_frames: finished by an earlier run.
     """
 
-    source: Path
-    target: Path
-    start_seconds: float | None = None
-    duration_seconds: float | None = None
-    compare: str | None = None
-    encoder: EncoderSettings = field(default_factory=EncoderSettings)
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if self.compare not in (None, "side"):
-            raise UsageError(f"--compare must be side, got {self.compare!r}")
+    info: VideoInfo
+    plan: EncoderPlan
+    done_frames: int
 
 
 @dataclass(frozen=True)
@@ -52,12 +48,16 @@ class Report:
     """What a job did.
 
     Attributes:
-        frames: derained and written.
+        path: what was written: the target, or what is done of it, or None for nothing.
+        frames: in it.
+        complete: it is the target.
         warnings: sentences on what the source lacked or the target cannot hold.
         stats: where the time went, stage by stage.
     """
 
+    path: Path | None
     frames: int
+    complete: bool
     warnings: list[str]
     stats: list[StageStats]
 
@@ -65,38 +65,88 @@ class Report:
 def derain_file(
     job: Job,
     engine: DerainEngine,
-    on_start: Callable[[VideoInfo, EncoderPlan], None] | None = None,
-    on_frame: Callable[[int], None] | None = None,
+    on_start: Callable[[Start], None] = lambda _: None,
+    on_frame: Callable[[], None] = lambda: None,
+    stop: Stop | None = None,
 ) -> Report:
     """Derain a video file; the target appears when it is complete, or not at all.
 
     Every frame keeps its time; audio, subtitles, chapters and metadata are carried over.
+    Until the end, finished parts are kept in `job.folder`, whatever happens.
 
     Args:
         job: source, target and settings.
         engine: what derains the frames.
         on_start: told what is read and how it is written, before the first frame.
-        on_frame: told how many frames are written, after each, from another thread.
+        on_frame: called after each frame, from another thread.
+        stop: asked once, ends the job with the part at hand and writes what is done beside
+            the target; asked twice, ends it at once.
 
     Raises:
         SapnetError: one sentence; the target is untouched.
-        Cancelled: never from here; Ctrl-C raises KeyboardInterrupt with the target untouched.
+        KeyboardInterrupt: `stop` was asked twice; the target is untouched.
     """
+    stop = stop or Stop()
+    if job.resume and _was_placed(job):
+        with claimed(job.folder):
+            frames = sum(len(part.video.pts) for part in Journal(job.folder).parts.values())
+            remove(job.folder)
+        return Report(job.target, frames, True, [], [])
     # Refused before anything is decoded.
     check_target(job.target, job.source, overwrite=job.overwrite)
-    with VideoDecoder(job.source, job.start_seconds, job.duration_seconds) as decoder:
-        info = decoder.info
-        engine.check_memory(info.height, info.width)
-        if job.compare:
-            info = side_by_side_info(info)
-        with VideoEncoder(
-            job.target, decoder, info, job.encoder, overwrite=job.overwrite
-        ) as encoder:
-            if on_start is not None:
-                on_start(decoder.info, encoder.plan)
-            stats = _run(job, decoder, engine, encoder, on_frame)
-        warnings = _warnings(decoder, encoder)
-    return Report(encoder.written, warnings, stats)
+    container_format(job.target)
+    prepared = prepare(job, engine)
+    # os.path takes names that no file can have for missing files, pathlib raises.
+    if os.path.exists(job.folder) and not (job.resume or job.overwrite or job.keep_partial):
+        raise UsageError(
+            f"{job.folder} holds what is done of this job: add --resume to go on, "
+            "--keep-partial to keep that much, or --overwrite to begin anew"
+        )
+    with claimed(job.folder):
+        if job.overwrite and not (job.resume or job.keep_partial):
+            clear(job.folder)
+        journal = Journal(job.folder, prepared.identity)
+        # Refused now rather than after hours.
+        trial = job.folder / f"trial{job.target.suffix}"
+        prepared.join([], trial, 0, stop.check)
+        trial.unlink()
+        done = sum(len(part.video.pts) for part in journal.parts.values())
+        on_start(Start(prepared.source_info, prepared.plan, done))
+        stats: list[StageStats] = []
+        if not job.keep_partial:
+            work = _work(prepared, engine, journal)
+            for first, behind in list(journal.missing()):
+                if not stop.asked:
+                    stats = work.run(first, behind, stop, on_frame)
+        return _finish(prepared, journal, stop, stats)
+
+
+def derain_part(job: Job, engine: DerainEngine, number: int) -> None:
+    """Make one part of a job alone, for `derain_file` with `resume` to join with the others.
+
+    Any number of processes may make different parts at once, also on machines that share the
+    target's folder. Settings and versions must be the same everywhere.
+
+    Args:
+        job: as for `derain_file`.
+        engine: likewise.
+        number: 0 to `count_parts(job) - 1`.
+    """
+    prepared = prepare(job, engine)
+    journal = Journal(job.folder, prepared.identity)
+    _work(prepared, engine, journal).run(number, number + 1, Stop())
+
+
+def count_parts(job: Job) -> int:
+    """How many parts a job has, by the times of all packets of its video."""
+    span = span_between(job.source, job.start_seconds, job.duration_seconds)
+    demuxer = Demuxer(job.source)
+    with demuxer.container:
+        origin = demuxer.begin_seconds if span.begin is None else span.begin
+        packets = demuxer.packets([demuxer.video], span.end)
+        times = (packet.pts * packet.time_base for packet in packets if packet.pts is not None)
+        last = max((time for time in times if time in span), default=origin)
+    return max(0, int((last - origin) / job.part_seconds)) + 1
 
 
 def derain_video(
@@ -111,92 +161,76 @@ def derain_video(
     Raises:
         InputError: the file is missing, unreadable, or has no video.
     """
-    with VideoDecoder(Path(source)) as decoder, closing(_frames(decoder)) as frames:
+    with VideoDecoder(Path(source)) as decoder, closing(decoder.frames()) as frames:
         yield from (engine or DerainEngine()).frames(frames)
 
 
-def _frames(decoder: VideoDecoder) -> Generator[Frame, None, None]:
-    for item in decoder:
-        if isinstance(item, Frame):
-            yield item
+def _work(prepared: PreparedJob, engine: DerainEngine, journal: Journal) -> PartWork:
+    job = prepared.job
+    return PartWork(
+        source=job.source,
+        span=prepared.span,
+        origin=prepared.origin,
+        seconds=prepared.part_seconds,
+        info=prepared.info,
+        plan=prepared.plan,
+        engine=engine,
+        compare=side_by_side if job.compare else None,
+        journal=journal,
+    )
 
 
-def _run(
-    job: Job,
-    decoder: VideoDecoder,
-    engine: DerainEngine,
-    encoder: VideoEncoder,
-    on_frame: Callable[[int], None] | None,
-) -> list[StageStats]:
-    def derain(items: Iterator[Frame | Packet]) -> Generator[Frame | Packet, None, None]:
-        for item in items:
-            with _located(item):
-                if not isinstance(item, Frame):
-                    done: Frame | Packet = item
-                elif job.compare is None:
-                    done = engine.frame(item)
-                else:
-                    done = side_by_side(item, engine.frame(item))
-            yield done
-
-    def encode(items: Iterator[Frame | Packet]) -> Generator[None, None, None]:
-        frames = 0
-        for item in items:
-            with _located(item):
-                encoder.write(item)
-            if isinstance(item, Frame):
-                frames += 1
-                if on_frame is not None:
-                    on_frame(frames)
-            yield
-        encoder.finish(frames)
-
-    pipeline = Pipeline()
-    decoded = pipeline.source("decode", decoder.items, QUEUED_ITEMS)
-    derained = pipeline.stage("derain", derain, decoded, QUEUED_ITEMS)
-    pipeline.sink("encode", encode, derained)
-    pipeline.run()
-    return pipeline.stats
+def _finish(prepared: PreparedJob, journal: Journal, stop: Stop, stats: list[StageStats]) -> Report:
+    """Write the target, or what is done of it from the beginning on beside the target."""
+    job = prepared.job
+    parts = [part.video for part in journal.leading()]
+    if not parts:
+        if job.keep_partial:
+            raise UsageError(f"nothing of {job.target} is done yet: run the job first")
+        return Report(None, 0, False, [], stats)
+    result = job.folder / f"joined{job.target.suffix}"
+    count = None if journal.complete else journal.leading()[-1].number + 1
+    others = prepared.join(parts, result, count, stop.check)
+    warnings = _warnings(prepared, journal, others)
+    frames = sum(len(part.pts) for part in parts)
+    if not journal.complete:
+        partial = journal.partial_target(job.target)
+        result.replace(partial)
+        return Report(partial, frames, False, warnings, stats)
+    (job.folder / _PLACING).touch()
+    place(result, job.target, overwrite=job.overwrite)
+    journal.partial_target(job.target).unlink(missing_ok=True)
+    remove(job.folder)
+    return Report(job.target, frames, True, warnings, stats)
 
 
-@contextmanager
-def _located(item: Frame | Packet) -> Iterator[None]:
-    """Let an error say at which moment of the video it happened."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(item, Frame):
-            error.add_note(f"at the frame of {item.seconds:.3f} s")
-        raise
+def _was_placed(job: Job) -> bool:
+    """Whether a run died after the target got its name, and left no more than its parts."""
+    return os.path.exists(job.folder / _PLACING) and not any(job.folder.glob("joined.*"))
 
 
-def _warnings(decoder: VideoDecoder, encoder: VideoEncoder) -> list[str]:
-    warnings = [
-        f"{stream} was left out: {encoder.path.suffix or 'this container'} cannot hold it, .mkv may"
-        for stream in encoder.left_out
-    ]
-    if decoder.damaged:
+def _warnings(prepared: PreparedJob, journal: Journal, others: OtherStreams) -> list[str]:
+    source = prepared.job.source
+    warnings = list(others.left_out)
+    damaged = sum(part.damaged for part in journal.parts.values()) + others.damaged
+    if damaged:
         warnings.append(
-            f"{decoder.damaged} damaged packets or frames in {decoder.path}: "
-            "the pictures around them may show it"
+            f"{damaged} damaged packets or frames in {source}: the pictures around them may show it"
         )
-    if decoder.missing:
+    if others.missing:
         warnings.append(
-            f"{decoder.path} is cut short: {decoder.missing} frames that its index names "
-            "are not there"
+            f"{source} is cut short: {others.missing} frames that its index names are not there"
         )
-    if decoder.retimed:
+    retimed = sum(part.retimed for part in journal.parts.values())
+    if retimed:
         warnings.append(
-            f"{decoder.retimed} frames of {decoder.path} went back in time and were moved "
-            "behind the frame before"
+            f"{retimed} frames of {source} went back in time and were moved behind the frame before"
         )
-    if encoder.retimed:
+    if others.retimed:
         warnings.append(
-            f"{encoder.retimed} packets of sound or subtitles of {decoder.path} went back in "
+            f"{others.retimed} packets of sound or subtitles of {source} went back in "
             "time and were moved behind the packet before"
         )
-    if decoder.info.interlaced:
-        warnings.append(
-            f"{decoder.path} is interlaced: its two fields were derained as one picture"
-        )
+    if prepared.source_info.interlaced:
+        warnings.append(f"{source} is interlaced: its two fields were derained as one picture")
     return warnings

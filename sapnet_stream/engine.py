@@ -12,7 +12,7 @@ from torch import Tensor
 from sapnet_stream.errors import TooLargeError, UsageError
 from sapnet_stream.networks.executor import Executor, choose_executor, default_dtype
 from sapnet_stream.networks.sapnet import SAPNet
-from sapnet_stream.networks.weights import load_network
+from sapnet_stream.networks.weights import load_network, tensors_sha256
 from sapnet_stream.video.colour import add_change, to_rgb
 from sapnet_stream.video.frame import Frame
 
@@ -31,6 +31,10 @@ class DerainEngine:
         strength: 1 removes all the rain the network sees, 0 returns the input.
         memory_bytes: what one picture may use; None takes what the machine has.
         executor: runs the network; None chooses one for the device.
+
+    Attributes:
+        description: network and device, for people.
+        identity: all that a derained sample depends on, by name.
 
     Raises:
         UsageError: there is no such device, or a number is out of range.
@@ -62,13 +66,20 @@ class DerainEngine:
                 stages=stages,
                 memory_bytes=memory_bytes,
             )
+            weights = tensors_sha256(network.state_dict())[:16]
             self.description = (
                 f"SAPNet, {stages or network.config.stages} stages, "
                 f"{str(dtype).removeprefix('torch.')} on {self.device} ({executor.name})"
             )
         else:
+            weights = executor.name
             self.description = executor.name
         self.executor = executor
+        self.identity = {
+            "the network": self.description,
+            "the weights": weights,
+            "--strength": f"{strength:g}",
+        }
 
     @torch.no_grad()
     def tensor(self, image: Tensor) -> Tensor:

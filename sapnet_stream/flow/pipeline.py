@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from sapnet_stream.flow.channel import Cancellation, Cancelled, Channel
 
+_SIGNAL_SECONDS = 0.2
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -92,8 +94,9 @@ class Pipeline:
 
     def _join(self) -> None:
         for thread in self._threads:
-            if thread.ident is not None:
-                thread.join()
+            while thread.ident is not None and thread.is_alive():
+                # A signal that arrives just before a wait begins is seen only when it ends.
+                thread.join(_SIGNAL_SECONDS)
 
     def _add(
         self,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import av
 import av.container
+import torch
 
 from sapnet_stream.errors import OutputError, UsageError
 from sapnet_stream.video.frame import PixelLayout, is_planar, pixel_layout
@@ -97,6 +98,9 @@ def plan_encoder(
     # SVT-AV1 writes to the terminal whatever FFmpeg is told; 1 leaves errors.
     os.environ.setdefault("SVT_LOG", "1")
     options = dict(encoder.options)
+    if encoder.name == "libx264" and torch.backends.cpu.get_cpu_capability() == "AVX512":
+        # x264's AVX-512 code gives other pictures each time (mbtree with B-frames, core 165).
+        options["x264-params"] = "asm=AVX2,FMA3,BMI2,LZCNT"
     if encoder.crf is not None:
         options["crf"] = f"{encoder.crf if settings.crf is None else settings.crf:g}"
     if encoder.preset_option is not None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from sapnet_stream.derain import Job, Report, derain_file
+from sapnet_stream.derain import Report, derain_file
 from sapnet_stream.engine import DerainEngine
+from sapnet_stream.job import Job
 from sapnet_stream.video.codec import EncoderSettings
 
 MILLISECOND = Fraction(1, 1000)

@@ -13,7 +13,7 @@ import pytest
 
 from sapnet_stream.errors import InputError, UsageError
 from sapnet_stream.video.decode import VideoDecoder
-from sapnet_stream.video.frame import Frame
+from sapnet_stream.video.span import span_between
 
 Make = Callable[..., Path]
 Read = Callable[[Path], Any]
@@ -25,8 +25,8 @@ STARTS = [0.5, 0.9, 1.0, 1.4, 1.43, 1.44, 1.48, 1.88, 1.92, 1.96, 2.0, 2.39, 3.3
 
 
 def times(path: Path, *part: float | None) -> list[Fraction]:
-    with VideoDecoder(path, *part) as decoder:
-        return [item.pts * item.time_base for item in decoder if isinstance(item, Frame)]
+    with VideoDecoder(path, span_between(path, *part)) as decoder:
+        return [frame.pts * frame.time_base for frame in decoder]
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "nut", "ts", "avi", "h264"])
@@ -101,8 +101,9 @@ def test_a_part_begins_at_zero_with_its_sound_in_step(
 def test_a_part_that_is_none_is_refused(
     make_clip: Make, part: tuple[float | None, float | None], reason: str
 ) -> None:
+    clip = make_clip(ticks=range(25))
     with pytest.raises(UsageError, match=reason):
-        VideoDecoder(make_clip(ticks=range(25)), *part)
+        VideoDecoder(clip, span_between(clip, *part))
 
 
 @pytest.mark.parametrize("damaged", [[10], [27], [29], [12, 13, 25], [28, 29]])

@@ -2,9 +2,6 @@
 
 import os
 import resource
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from sapnet_stream.derain import Job, derain_file, derain_video
+from sapnet_stream.derain import derain_file, derain_video
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import OutputError, SapnetError, UsageError
+from sapnet_stream.job import Job
 from sapnet_stream.video.codec import EncoderSettings
 
 Make = Callable[..., Path]
@@ -196,16 +194,29 @@ def test_a_folder_that_cannot_be_written_is_told(
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 @pytest.mark.parametrize("share", [0, 0.02, 0.5, 0.9, 0.999])
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(
-    make_clip: Make, derain: Derain, tmp_path: Path, suffix: str, share: float
+def test_a_full_disk_is_one_sentence_and_loses_no_part(
+    make_clip: Make, read_clip: Read, derain: Derain, tmp_path: Path, suffix: str, share: float
 ) -> None:
     source = make_clip("in.mkv", ticks=range(30))
-    derain(source, tmp_path / f"whole.{suffix}", codec="h264", crf=10)
-    size = (tmp_path / f"whole.{suffix}").stat().st_size
+    whole = tmp_path / f"whole.{suffix}"
+    settings: dict[str, Any] = {"codec": "h264", "crf": 10, "part_seconds": 0.4}
+    derain(source, whole, **settings)
+    size = whole.stat().st_size
     before = names(tmp_path)
+    target = tmp_path / f"out.{suffix}"
     with largest_file(int(size * share)), pytest.raises(OutputError, match=r"out.* cannot be"):
-        derain(source, tmp_path / f"out.{suffix}", codec="h264", crf=10)
-    assert names(tmp_path) == before
+        derain(source, target, **settings)
+    kept = {f"out.{suffix}.parts"} if share >= 0.5 else set()
+    assert names(tmp_path) == before | kept
+    derain(source, target, resume=True, **settings)
+    assert names(tmp_path) == before | {f"out.{suffix}"}
+    once, twice = read_clip(whole), read_clip(target)
+    assert once.times == twice.times
+    assert all(
+        np.array_equal(a, b)
+        for one, two in zip(once.planes, twice.planes, strict=True)
+        for a, b in zip(one, two, strict=True)
+    )
 
 
 def test_strength_zero_is_exact_and_half_is_half(
@@ -247,43 +258,6 @@ def test_a_video_can_be_iterated_in_the_library(make_clip: Make) -> None:
     stopped = derain_video(make_clip("in.mkv"), DerainEngine(executor=Failing(99)))
     next(stopped)
     stopped.close()
-
-
-SLOW = """
-import signal, sys, time
-# A shell may have started the tests in the background, deaf to Ctrl-C.
-for number in (signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, signal.SIG_DFL)
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from sapnet_stream import cli
-class Slow:
-    name = "slow"
-    def __call__(self, image):
-        time.sleep(0.1)
-        return image
-    def check_memory(self, height, width): pass
-engine = cli.DerainEngine
-cli.DerainEngine = lambda *_, **__: engine(executor=Slow())
-sys.exit(cli.main(sys.argv[1:]))
-"""
-
-
-@pytest.mark.parametrize("signals", [["SIGINT"], ["SIGTERM"], ["SIGHUP"], ["SIGINT", "SIGTERM"]])
-def test_a_signal_ends_the_job_cleanly(make_clip: Make, tmp_path: Path, signals: list[str]) -> None:
-    source = make_clip("in.mkv", ticks=range(600))
-    command = [sys.executable, "-c", SLOW, str(source), str(tmp_path / "out.mkv")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while names(tmp_path) == {"in.mkv"}:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.3)
-    for name in signals:
-        process.send_signal(getattr(signal, name))
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130, errors
-    assert "stopped; the output was not written" in errors and "Traceback" not in errors
-    assert names(tmp_path) == {"in.mkv"}
 
 
 def test_every_error_has_its_own_documented_status() -> None:

@@ -15,7 +15,8 @@ SCRIPT = r"""
 import re, sys
 from fractions import Fraction
 from pathlib import Path
-from sapnet_stream.derain import Job, derain_file
+from sapnet_stream.derain import derain_file
+from sapnet_stream.job import Job
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.video.codec import EncoderSettings
 class Zero:

@@ -1,0 +1,142 @@
+"""What to derain, and into what."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from sapnet_stream.engine import DerainEngine
+from sapnet_stream.errors import UsageError
+from sapnet_stream.identity import Identity, input_identity, versions
+from sapnet_stream.video.codec import EncoderPlan, EncoderSettings, plan_encoder
+from sapnet_stream.video.compare import side_by_side_info
+from sapnet_stream.video.container import container_format
+from sapnet_stream.video.decode import VideoDecoder
+from sapnet_stream.video.info import VideoInfo
+from sapnet_stream.video.join import VideoPart, join
+from sapnet_stream.video.others import OtherStreams
+from sapnet_stream.video.span import Span, span_between
+
+# What a death costs at most. Shorter parts would cost quality: each begins with a keyframe.
+PART_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to derain, and into what.
+
+    Attributes:
+        source: a video file.
+        target: a file whose suffix names the container.
+        start_seconds: leave out what is before, and let the output begin at zero.
+        duration_seconds: and what is this much later.
+        compare: "side" writes input and output side by side.
+        encoder: codec, quality and effort.
+        overwrite: replace an existing target, and begin anew what was not finished.
+        resume: go on with what is done of an unfinished job, if there is any.
+        keep_partial: derain nothing; write what is done of an unfinished job.
+        part_seconds: length of the parts.
+    """
+
+    source: Path
+    target: Path
+    start_seconds: float | None = None
+    duration_seconds: float | None = None
+    compare: str | None = None
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    overwrite: bool = False
+    resume: bool = False
+    keep_partial: bool = False
+    part_seconds: float = PART_SECONDS
+
+    def __post_init__(self) -> None:
+        if self.compare not in (None, "side"):
+            raise UsageError(f"--compare must be side, got {self.compare!r}")
+
+    @property
+    def folder(self) -> Path:
+        """Where the parts are until the target is complete."""
+        return self.target.with_name(f"{self.target.name}.parts")
+
+
+@dataclass(frozen=True)
+class PreparedJob:
+    """A job whose source was looked at.
+
+    Attributes:
+        job: as it was asked for.
+        span: of the source that is derained.
+        origin: seconds of the source's clock where the first part begins.
+        source_info: of the source's video.
+        info: of the video that is written.
+        plan: of its encoder.
+        metadata: of the source's video stream.
+        identity: all that the output depends on.
+    """
+
+    job: Job
+    span: Span
+    origin: Fraction
+    source_info: VideoInfo
+    info: VideoInfo
+    plan: EncoderPlan
+    metadata: dict[str, str]
+    identity: Identity
+
+    @property
+    def part_seconds(self) -> Fraction:
+        return Fraction(self.job.part_seconds).limit_denominator(1_000_000)
+
+    def join(
+        self, parts: list[VideoPart], path: Path, count: int | None, check: Callable[[], None]
+    ) -> OtherStreams:
+        """Write parts and the source's other streams to `path`.
+
+        Args:
+            parts: the leading ones of the job; none for a trial.
+            path: the file.
+            count: how many parts they are; None is all.
+            check: called now and then; may raise to give up.
+
+        Returns:
+            What travelled beside the video, closed.
+        """
+        end = self.span.end
+        if count is not None:
+            part_end = self.origin + count * self.part_seconds
+            end = part_end if end is None else min(end, part_end)
+        with OtherStreams(self.job.source, Span(self.span.begin, end)) as others:
+            offset = self.span.begin or Fraction(0)
+            join(path, parts, others, self.info, self.plan, self.metadata, offset, check)
+        return others
+
+
+def prepare(job: Job, engine: DerainEngine) -> PreparedJob:
+    """Look at a job's source, and plan how its output is written.
+
+    Raises:
+        SapnetError: the source cannot be read or is too large, or the target cannot hold it.
+    """
+    span = span_between(job.source, job.start_seconds, job.duration_seconds)
+    with VideoDecoder(job.source, span) as decoder:
+        source_info, begin = decoder.info, decoder.begin_seconds
+        metadata = decoder.metadata
+    engine.check_memory(source_info.height, source_info.width)
+    info = side_by_side_info(source_info) if job.compare else source_info
+    with av.open(io.BytesIO(), "w", format=container_format(job.target)) as container:
+        plan = plan_encoder(job.encoder, info, container)
+    identity = {
+        **input_identity(job.source),
+        "--start": f"{job.start_seconds}",
+        "--duration": f"{job.duration_seconds}",
+        "--compare": f"{job.compare}",
+        "the encoder": f"{plan}",
+        "the length of parts": f"{job.part_seconds:g} s",
+        **engine.identity,
+        **versions(),
+    }
+    origin = begin if span.begin is None else span.begin
+    return PreparedJob(job, span, origin, source_info, info, plan, metadata, identity)

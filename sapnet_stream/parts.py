@@ -1,0 +1,187 @@
+"""A job's parts: stretches of a few seconds, each derained and encoded by itself."""
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from sapnet_stream.engine import DerainEngine
+from sapnet_stream.flow import Cancelled, Pipeline, StageStats
+from sapnet_stream.journal import Journal, PartRecord
+from sapnet_stream.stop import Stop
+from sapnet_stream.video.codec import EncoderPlan
+from sapnet_stream.video.decode import NoFrameError, VideoDecoder
+from sapnet_stream.video.encode import VideoEncoder
+from sapnet_stream.video.frame import Frame
+from sapnet_stream.video.info import VideoInfo
+from sapnet_stream.video.join import VideoPart
+from sapnet_stream.video.span import Span
+
+# Enough for decoder and encoder to work through a slow moment of the other. More would only
+# cost memory: the network is the bottleneck.
+QUEUED_FRAMES = 6
+
+
+@dataclass(frozen=True)
+class PartWork:
+    """Turns stretches of the source into parts.
+
+    Attributes:
+        source: the file.
+        span: of the whole job.
+        origin: seconds of the source's clock; part n begins `n * seconds` later.
+        seconds: length of a part.
+        info: of the pictures written.
+        plan: of their encoder.
+        engine: what derains.
+        compare: joins a frame and its derained one into the picture to write, or None.
+        journal: where finished parts are noted.
+    """
+
+    source: Path
+    span: Span
+    origin: Fraction
+    seconds: Fraction
+    info: VideoInfo
+    plan: EncoderPlan
+    engine: DerainEngine
+    compare: Callable[[Frame, Frame], Frame] | None
+    journal: Journal
+
+    def run(
+        self,
+        first: int,
+        behind: int | None,
+        stop: Stop,
+        on_frame: Callable[[], None] = lambda: None,
+    ) -> list[StageStats]:
+        """Make the parts from `first` up to `behind`, or up to the end of the source.
+
+        Args:
+            first: number of a part.
+            behind: number of the part behind the last; None makes all that follow.
+            stop: asked once, ends with the part at hand.
+            on_frame: called after each frame, from another thread.
+
+        Raises:
+            KeyboardInterrupt: `stop` was asked twice; finished parts are kept.
+        """
+        # A seek into a damaged file may show another picture than reading up to there.
+        careful = any(part.damaged or part.retimed for part in self.journal.parts.values())
+        try:
+            decoder = VideoDecoder(self.source, self.part_span(first, behind), careful=careful)
+        except NoFrameError:
+            _PartWriter(self, first).finish(first + 1 if behind is None else behind, (0, 0))
+            if behind is None:
+                self.journal.end(first + 1)
+            return []
+
+        def encode(items: Iterator[Frame]) -> Generator[None, None, None]:
+            with closing(_PartWriter(self, first)) as writer:
+                for frame in items:
+                    if writer.is_beyond(frame):
+                        writer.finish(self.number(frame), (decoder.damaged, decoder.retimed))
+                        if stop.asked:
+                            raise Cancelled
+                    with _located(frame):
+                        writer.write(frame)
+                    on_frame()
+                    yield
+                count = writer.last + 1 if behind is None else behind
+                writer.finish(count, (decoder.damaged, decoder.retimed))
+            if behind is None:
+                self.journal.end(count)
+
+        pipeline = Pipeline()
+        frames = pipeline.source("decode", decoder.frames, QUEUED_FRAMES)
+        pipeline.sink(
+            "encode", encode, pipeline.stage("derain", self._derain, frames, QUEUED_FRAMES)
+        )
+        with decoder, stop.cancelling(pipeline.cancel), suppress(Cancelled):
+            # Cancelled by `stop`, which says what follows.
+            pipeline.run()
+        return pipeline.stats
+
+    def part_span(self, first: int, behind: int | None) -> Span:
+        """The stretch of the source that some parts are made of."""
+        begin = self.span.begin if first == 0 else self.origin + first * self.seconds
+        end = self.span.end
+        if behind is not None:
+            # A job may end within its last part.
+            behind_time = self.origin + behind * self.seconds
+            end = behind_time if end is None else min(end, behind_time)
+        return Span(begin, end)
+
+    def number(self, frame: Frame) -> int:
+        """Of the part that a frame belongs to."""
+        return max(0, (frame.pts * frame.time_base - self.origin) // self.seconds)
+
+    def _derain(self, frames: Iterator[Frame]) -> Generator[Frame, None, None]:
+        for frame in frames:
+            with _located(frame):
+                clean = self.engine.frame(frame)
+                done = clean if self.compare is None else self.compare(frame, clean)
+            yield done
+
+
+class _PartWriter:
+    """Writes frames into one part after the other, each under a name of its own until done."""
+
+    def __init__(self, work: PartWork, first: int) -> None:
+        self._work = work
+        self._begin = self.last = first
+        self._encoder: VideoEncoder | None = None
+        self._faults = (0, 0)
+        self._duration = 0
+        # Not every codec fits into NUT; those that do not, fit into QuickTime.
+        self._suffix = ".mov" if work.plan.codec == "prores" else ".nut"
+
+    def is_beyond(self, frame: Frame) -> bool:
+        """Whether a frame belongs to a later part than the one before."""
+        return self._encoder is not None and self._work.number(frame) != self.last
+
+    def write(self, frame: Frame) -> None:
+        if self._encoder is None:
+            path = self._work.journal.path(self._begin, f".{os.getpid()}{self._suffix}")
+            self._encoder = VideoEncoder(path, self._work.info, self._work.plan)
+        self._encoder.write(frame)
+        self.last = self._work.number(frame)
+        self._duration = frame.duration
+
+    def finish(self, behind: int, faults: tuple[int, int]) -> None:
+        """Close the part and record it.
+
+        Args:
+            behind: number of the part to come.
+            faults: frames damaged and retimed since the first part.
+        """
+        path = self._work.journal.path(self._begin, self._suffix)
+        pts: list[int] = []
+        if self._encoder is not None:
+            self._encoder.finish()
+            self._encoder.path.replace(path)
+            pts, self._encoder = self._encoder.pts, None
+        video = VideoPart(path, np.array(pts, np.int64), self._duration)
+        damaged, retimed = (now - before for now, before in zip(faults, self._faults, strict=True))
+        self._work.journal.add(PartRecord(self._begin, behind, video, damaged, retimed))
+        self._begin, self._faults = behind, faults
+
+    def close(self) -> None:
+        """Drop a part that is not finished."""
+        if self._encoder is not None:
+            self._encoder.abort()
+            self._encoder.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _located(frame: Frame) -> Iterator[None]:
+    """Let an error say at which moment of the video it happened."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"at the frame of {frame.seconds:.3f} s")
+        raise

@@ -1,0 +1,50 @@
+"""The name of the result: never over something that must not be lost."""
+
+import os
+from pathlib import Path
+
+from sapnet_stream.errors import OutputError
+
+
+def check_target(path: Path, source: Path, *, overwrite: bool) -> None:
+    """Refuse to write over what must not be lost.
+
+    Raises:
+        OutputError: the target is the source, exists, or its folder does not.
+    """
+    # os.path takes names that no file can have for missing files, pathlib raises.
+    if not os.path.isdir(path.parent):
+        raise OutputError(f"{path.parent} is not a folder: create it first")
+    if not os.path.exists(path):
+        return
+    if os.path.exists(source) and path.samefile(source):
+        raise OutputError(f"{path} is the input: name another output")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder: name a file in it")
+    if not path.is_file():
+        raise OutputError(f"{path} is a device or a pipe: name a file")
+    if not overwrite:
+        raise OutputError(f"{path} exists: name another output, or add --overwrite")
+
+
+def place(result: Path, target: Path, *, overwrite: bool) -> None:
+    """Give a finished file its name.
+
+    Raises:
+        OutputError: another program wrote a file of that name meanwhile; both are kept.
+    """
+    if target.exists() and not overwrite:
+        spare = free_name(target)
+        result.replace(spare)
+        raise OutputError(f"{target} was written by someone else meanwhile: the result is {spare}")
+    result.replace(target)
+
+
+def free_name(target: Path) -> Path:
+    """A name like the target's, with `.partial` before its ending, that no file has."""
+    number = ""
+    while True:
+        name = target.with_name(f"{target.stem}.partial{number}{target.suffix}")
+        if not name.exists():
+            return name
+        number = str(int(number or 1) + 1)

@@ -1,0 +1,120 @@
+"""The packets of a video file, in file order."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import av
+from av.stream import Discard, Stream
+
+from sapnet_stream.video.container import find_video, open_input
+from sapnet_stream.video.span import MICROSECOND, Span
+
+if TYPE_CHECKING:
+    Packet: TypeAlias = av.Packet[Any]
+else:
+    Packet = av.Packet
+
+# Formats without times or an index: what follows a seek is a guess.
+UNTIMED = {"av1", "dv", "h264", "hevc", "m4v", "mpegvideo", "obu", "yuv4mpegpipe"}
+
+
+class Demuxer:
+    """Reads a local file packet by packet; lists of files and addresses are refused.
+
+    Args:
+        path: a local file.
+
+    Attributes:
+        container: PyAV's.
+        video: its first real video stream.
+        others: all other streams.
+        damaged: 1 if the demuxer could not find its way to the end of the file.
+
+    Raises:
+        InputError: the file is missing, unreadable, or has no video that can be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damaged = 0
+        self.container = open_input(path)
+        try:
+            self.video = find_video(self.container, path)
+        except BaseException:
+            self.container.close()
+            raise
+        self.others = [
+            stream
+            for stream in self.container.streams
+            # The demuxer discards what it has read already: a track of chapters.
+            if stream.index != self.video.index and stream.discard != Discard.all
+        ]
+
+    @property
+    def begin_seconds(self) -> Fraction:
+        """When the file begins, on its own clock."""
+        return (self.container.start_time or 0) * MICROSECOND
+
+    @property
+    def length_seconds(self) -> Fraction | None:
+        """How long the file says it is."""
+        duration = self.container.duration
+        return duration * MICROSECOND if duration else None
+
+    @property
+    def seekable(self) -> bool:
+        """Whether times after a seek are those of reading from the beginning."""
+        return self.container.format.name not in UNTIMED
+
+    def seek(self, seconds: Fraction) -> bool:
+        """Go to a keyframe of the video at or before a time, or say there is no way there."""
+        try:
+            self.container.seek(int(seconds / (self.video.time_base or 1)), stream=self.video)
+        except av.error.FFmpegError:
+            return False
+        return True
+
+    def packets(
+        self, streams: Sequence[Stream], end_seconds: Fraction | None = None
+    ) -> Iterator[Packet]:
+        """Every packet with content of `streams`.
+
+        Args:
+            streams: of `container`.
+            end_seconds: stop when the video and sound among them are past it. Subtitles and
+                data are too sparse to wait for.
+        """
+        open_ends = {s.index for s in streams if s.type in ("video", "audio")}
+        for packet in self._readable(streams):
+            index = packet.stream.index
+            if end_seconds is not None and index in open_ends and _is_past(packet, end_seconds):
+                open_ends.discard(index)
+                if not open_ends:
+                    return
+            if packet.size:
+                yield packet
+
+    def _readable(self, streams: Sequence[Stream]) -> Iterator[Packet]:
+        packets = self.container.demux(*streams)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.error.InvalidDataError:
+                # The demuxer cannot find its way beyond this point.
+                self.damaged = 1
+                return
+            yield packet
+
+
+def _is_past(packet: Packet, seconds: Fraction) -> bool:
+    # Frames that are shown before a time may be decoded after it, never the other way.
+    return packet.dts is not None and packet.dts * packet.time_base >= seconds
+
+
+def is_inside(pts: int | None, time_base: Fraction | None, span: Span) -> bool:
+    """Whether a time is in `span`; what has none is."""
+    return pts is None or time_base is None or pts * time_base in span

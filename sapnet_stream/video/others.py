@@ -1,0 +1,168 @@
+"""All that travels beside the video: sound, subtitles, data, attachments, chapters, tags."""
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import av.container
+from av.stream import Stream
+
+from sapnet_stream.video.container import WRITABLE
+from sapnet_stream.video.demux import Demuxer, Packet
+from sapnet_stream.video.span import MICROSECOND, WHOLE, Span
+
+# Sound and subtitles may lie this far from the pictures they belong to.
+_SKEW_SECONDS = 10
+
+
+class OtherStreams:
+    """Copies a file's streams other than the video into another container, untouched.
+
+    Args:
+        path: the file.
+        span: what is outside is left out, and times are counted from its begin.
+
+    Attributes:
+        left_out: sentences on streams that the target's container cannot hold.
+        retimed: packets whose time went back.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+
+    def __init__(self, path: Path, span: Span = WHOLE) -> None:
+        self._path = path
+        self._span = span
+        self._demuxer = Demuxer(path)
+        self._copies: dict[int, Stream] = {}
+        self._last_dts: dict[int, int] = {}
+        self._video_packets = 0
+        self.left_out: list[str] = []
+        self.retimed = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._demuxer.container.close()
+
+    @property
+    def damaged(self) -> int:
+        """1 if the demuxer could not find its way to the end of the file."""
+        return self._demuxer.damaged
+
+    @property
+    def missing(self) -> int:
+        """Packets of video in the index of the file that it, read to its end, did not hold."""
+        if self._span != WHOLE:
+            return 0
+        return max(0, len(self._demuxer.video.index_entries) - self._video_packets)
+
+    def add_to(self, target: av.container.OutputContainer) -> None:
+        """Add the streams that `target` can hold, and the tags, before its header is written."""
+        for stream in self._demuxer.others:
+            if stream.type == "data" and "timecode" in stream.metadata:
+                continue  # made again by the muxer from the video's tag
+            if _can_hold(target.format.name, stream):
+                self._copies[stream.index] = _add(target, stream)
+            else:
+                self.left_out.append(_loss(stream, target.format.name))
+        target.metadata.update(self._demuxer.container.metadata)
+        target.set_chapters(self._chapters())
+
+    def packets(self) -> Iterator[Packet]:
+        """What goes into the target's streams, in file order, at the target's times."""
+        begin = self._span.begin
+        if begin is not None:
+            self._demuxer.seek(begin - _SKEW_SECONDS)
+        # The video's are read to know how many there are, and where the end is.
+        streams = [self._demuxer.video, *self._demuxer.others]
+        for packet in self._demuxer.packets(streams, self._span.end):
+            if packet.stream.index == self._demuxer.video.index:
+                self._video_packets += 1
+            elif packet.stream.index in self._copies and self._cut(packet):
+                yield self._moved(packet)
+
+    def _cut(self, packet: Packet) -> bool:
+        """Whether a packet belongs to the span; a subtitle that is shown as it begins does."""
+        if packet.pts is None or packet.pts * packet.time_base in self._span:
+            return True
+        begin = self._span.begin
+        if packet.stream.type != "subtitle" or begin is None or not packet.duration:
+            return False
+        first = round(begin / packet.time_base)
+        rest = packet.pts + packet.duration - first
+        if packet.pts > first or rest <= 0:
+            return False
+        packet.pts = packet.dts = first
+        packet.duration = rest
+        return True
+
+    def _moved(self, packet: Packet) -> Packet:
+        """A packet at the target's time, moved on where muxers would refuse its own."""
+        shift = round((self._span.begin or 0) / packet.time_base)
+        last = self._last_dts.get(packet.stream.index)
+        times = [time for time in (packet.dts, packet.pts) if time is not None]
+        dts = times[0] - shift if times else None
+        if last is not None:
+            # Two subtitles may begin at once, two blocks of sound may not.
+            least = last + (packet.stream.type in ("audio", "video"))
+            if dts is None or dts < least:
+                self.retimed += 1
+                dts = least
+        dts = dts or 0
+        self._last_dts[packet.stream.index] = dts
+        packet.pts = dts if packet.pts is None else max(packet.pts - shift, dts)
+        packet.dts = dts
+        packet.stream = self._copies[packet.stream.index]
+        return packet
+
+    def _chapters(self) -> list[Any]:
+        """As PyAV gives them, cut and moved like the packets."""
+        span, kept = self._span, []
+        for chapter in self._demuxer.container.chapters():
+            unit = Fraction(chapter["time_base"] or MICROSECOND)
+            begin, end = chapter["start"] * unit, chapter["end"] * unit
+            begin = begin if span.begin is None else max(begin, span.begin)
+            end = end if span.end is None else min(end, span.end)
+            if begin < end:
+                moved = (round((time - (span.begin or 0)) / unit) for time in (begin, end))
+                kept.append({**chapter, **dict(zip(("start", "end"), moved, strict=True))})
+        return kept
+
+
+def _add(target: av.container.OutputContainer, stream: Stream) -> Stream:
+    copy = target.add_stream_from_template(stream)
+    copy.metadata.update(stream.metadata)
+    copy.disposition = stream.disposition
+    return copy
+
+
+def _can_hold(container: str, stream: Stream) -> bool:
+    """Whether a header with this stream alone can be written; muxers answer no other way."""
+    try:
+        with av.open(io.BytesIO(), "w", format=container) as trial:
+            _add(trial, stream)
+            trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _loss(stream: Stream, container: str) -> str:
+    codec = stream.codec_context.name if stream.codec_context else "no codec"
+    able = [ending for ending, name in WRITABLE.items() if _can_hold(name, stream)]
+    advice = f"{able[0]} can" if able else "and no container that is written can"
+    return (
+        f"stream {stream.index} ({stream.type}, {codec}) was left out: "
+        f"{container} files cannot hold it, {advice}"
+    )
