@@ -20,7 +20,8 @@ DATA = (
 def export(checkpoint: Path, out: Path) -> str:
     """Writes the averaged weights with their story as metadata; returns their sha256."""
     parts = load_checkpoint(checkpoint)
-    network = SAPNet(SAPNetConfig(dilations=tuple(parts["config"]["dilations"])))
+    dilations = parts["config"].get("dilations", SAPNetConfig().dilations)  # old ones lack it
+    network = SAPNet(SAPNetConfig(dilations=tuple(dilations)))
     network.load_state_dict(parts["average"])
     card = {
         "data": DATA,
