@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sapnet_training.data import TrainingImages
+from sapnet_training.training_images import TrainingImages
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def images() -> TrainingImages:
     masks = torch.randint(0, 200, (2, 40, 40), dtype=torch.uint8, generator=generator)
     return TrainingImages(
         photographs=[smooth(40, 60) for _ in range(3)],
-        pairs=[(smooth(50, 50), smooth(50, 50))],
+        pairs=[torch.cat((smooth(50, 50), smooth(50, 50)))],
         held_out=[smooth(140, 130)],
         masks=masks,
     )

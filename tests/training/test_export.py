@@ -5,11 +5,11 @@ import torch
 
 from sapnet_stream.networks.weights import load_network, read_card
 from sapnet_training.checkpoint import save_checkpoint
-from sapnet_training.data import TrainingImages
 from sapnet_training.export import export
 from sapnet_training.image_config import ImageConfig, Phase
 from sapnet_training.image_task import ImageTask
 from sapnet_training.trainer import Trainer
+from sapnet_training.training_images import TrainingImages
 
 
 def trainer(images: TrainingImages, **changes: object) -> Trainer:

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sapnet_training.data import Patches, TrainingImages, read_training_images, validates
 from sapnet_training.image_config import ImageConfig, Phase
 from sapnet_training.image_task import ImageTask
 from sapnet_training.trainer import Trainer
+from sapnet_training.training_images import TrainingImages
 from sapnet_training.validation import KINDS, Validation
 
 
@@ -86,20 +86,3 @@ def test_validation_gives_a_perfect_dry_score_to_a_network_that_does_nothing(
     pictures = validation.pictures(network, 1)
     assert torch.equal(pictures["rainy"], pictures["derained"])
     assert not torch.equal(pictures["rainy"], pictures["clean"])
-
-
-def test_held_out_scenes_are_no_training_scenes(data_dir: Path) -> None:
-    data = read_training_images(data_dir / "train")
-    assert len(data.photographs) + len(data.held_out) == 409
-    assert len(data.held_out) == sum(
-        validates(path.name) for path in (data_dir / "train" / "bsds_clean_409").iterdir()
-    )
-    trained = {image.numpy().tobytes() for image in data.photographs}
-    assert not trained & {image.numpy().tobytes() for image in data.held_out}
-
-
-def test_pairs_are_cut_at_one_place(images: TrainingImages) -> None:
-    rainy = images.pairs[0][0]
-    same = TrainingImages(images.photographs, [(rainy, rainy)], images.held_out, images.masks)
-    first, second = Patches(same).pairs(4, 16, torch.Generator().manual_seed(0))
-    assert torch.equal(first, second)

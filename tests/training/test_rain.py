@@ -43,7 +43,7 @@ def test_dry_samples_are_their_own_target() -> None:
 
 
 def test_heavier_presets_are_heavier(data_dir: Path) -> None:
-    from sapnet_training.data import read_masks
+    from sapnet_training.training_images import read_masks
 
     clean = torch.full((24, 3, 96, 96), 0.35)
     masks = read_masks(data_dir / "train" / "garg_streaks_207")

@@ -13,13 +13,13 @@ from PIL import Image
 
 from sapnet_stream.errors import InputError
 from sapnet_training.checkpoint import load_checkpoint, save_checkpoint
-from sapnet_training.data import TrainingImages
 from sapnet_training.image_config import ImageConfig, Phase
 from sapnet_training.image_task import ImageTask
 from sapnet_training.journal import Journal, means, read_log
 from sapnet_training.processes import Processes
 from sapnet_training.run import Run, steps_within
 from sapnet_training.trainer import DivergedError, Trainer
+from sapnet_training.training_images import TrainingImages
 from sapnet_training.validation import KINDS
 
 RECIPE = """

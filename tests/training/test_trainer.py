@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from sapnet_stream.errors import UsageError
 from sapnet_training.checkpoint import load_checkpoint, save_checkpoint
 from sapnet_training.config import TrainConfig
-from sapnet_training.data import TrainingImages
 from sapnet_training.image_config import ImageConfig, Phase
 from sapnet_training.image_task import ImageTask
 from sapnet_training.seeds import seeded
 from sapnet_training.task import Batch, Losses
 from sapnet_training.trainer import DivergedError, Trainer, learning_rate
+from sapnet_training.training_images import TrainingImages
 
 
 class Line:

@@ -1,5 +1,6 @@
 """Deraining single images: what `sapnet_first.yaml` and `sapnet_paper.yaml` train."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self, cast
@@ -8,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
-from sapnet_training.data import Patches, TrainingImages, read_training_images
 from sapnet_training.image_config import ImageConfig
 from sapnet_training.objective import Objective
 from sapnet_training.rain import SyntheticRain
 from sapnet_training.seeds import seeded
 from sapnet_training.task import Batch, Losses
+from sapnet_training.training_images import Patches, TrainingImages, read_training_images
 from sapnet_training.validation import Validation
 
 
@@ -37,18 +38,21 @@ class ImageTask:
         self.config = config
         self.device = torch.device(device)
         self.objective = Objective(config, backbone_weights).to(self.device)
-        self.patches = Patches(images)
-        self.rain = SyntheticRain(config.rain, images.masks.to(self.device))
+        self.patches = Patches(images, self.device)
+        masks = None if images.masks is None else images.masks.to(self.device)
+        self.rain = SyntheticRain(config.rain, masks)
         self.validation = Validation(images, self.device)
         # One compiled graph serves every stage.
         self._stage = torch.compile(SAPNet.stage, dynamic=False) if config.compile else SAPNet.stage
 
     @classmethod
     def read(
-        cls, config: ImageConfig, train: Path, device: torch.device, backbone_weights: Path | None
+        cls, config: ImageConfig, root: Path, device: torch.device, backbone_weights: Path | None
     ) -> Self:
-        """With the images of a training folder, see `read_training_images`."""
-        return cls(config, read_training_images(train), device, backbone_weights)
+        """With the images that the recipe names, see `read_training_images`."""
+        images = read_training_images(config, root)
+        print(images.summary(), file=sys.stderr)
+        return cls(config, images, device, backbone_weights)
 
     def build(self) -> SAPNet:
         """See `Task`."""
@@ -61,13 +65,13 @@ class ImageTask:
         n = phase.batch // config.shards
         choice = seeded("patches", config.seed, step, shard)
         chosen = torch.rand(n, generator=choice) < config.pairs
-        clean = self.patches.photographs(n, phase.patch, choice).to(self.device)
+        clean = self.patches.photographs(n, phase.patch, choice)
         drops = seeded("rain", config.seed, step, shard, device=self.device)
         rainy, target = self.rain(clean, drops)
         if chosen.any():
-            wet, dry = self.patches.pairs(int(chosen.sum()), phase.patch, choice)
+            real = self.patches.pairs(int(chosen.sum()), phase.patch, choice)
             chosen = chosen.to(self.device)
-            rainy[chosen], target[chosen] = wet.to(self.device), dry.to(self.device)
+            rainy[chosen], target[chosen] = real
         return rainy.contiguous(memory_format=torch.channels_last), target
 
     def estimates(self, network: SAPNet, rainy: Tensor, stages: int) -> list[Tensor]:

@@ -27,16 +27,16 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainConfig:
 
 
 def make_task(
-    config: TrainConfig, train: Path, device: torch.device, backbone_weights: Path | None
+    config: TrainConfig, root: Path, device: torch.device, backbone_weights: Path | None
 ) -> Task:
     """What a recipe trains.
 
     Args:
         config: of `load_config`.
-        train: folder of the training data.
+        root: folder of the data.
         device: of the batches.
         backbone_weights: folder of ImageNet weights, see `imagenet_weights`.
     """
     if isinstance(config, ImageConfig):
-        return ImageTask.read(config, train, device, backbone_weights)
+        return ImageTask.read(config, root, device, backbone_weights)
     raise UsageError(f"there is no task {config.task!r}")

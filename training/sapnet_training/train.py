@@ -1,6 +1,6 @@
 """Trains a network by a recipe: `sapnet-train --config RECIPE --out FOLDER [key=value …]`.
 
-Reads `$SAPNET_DATA/train`. Writes `last.pt` (everything, to resume), `best.pt` (by
+Reads folders of `$SAPNET_DATA`. Writes `last.pt` (everything, to resume), `best.pt` (by
 validation), `log.jsonl`, `curves.png` and `pictures/`. Several processes train one network
 when torchrun starts them: `torchrun --nproc-per-node 2 -m sapnet_training.train …`.
 """
@@ -21,12 +21,12 @@ from sapnet_training.run import Run, steps_within
 from sapnet_training.trainer import Trainer
 
 
-def training_folder() -> Path:
-    """`$SAPNET_DATA/train`."""
+def data_folder() -> Path:
+    """`$SAPNET_DATA`."""
     root = os.environ.get("SAPNET_DATA")
     if not root:
-        raise UsageError("set SAPNET_DATA to the folder that holds train/")
-    return Path(root) / "train"
+        raise UsageError("set SAPNET_DATA to the folder that the recipe's folders are in")
+    return Path(root)
 
 
 def run(options: argparse.Namespace, began: float) -> None:
@@ -37,13 +37,13 @@ def run(options: argparse.Namespace, began: float) -> None:
         raise UsageError(f"{last} exists; give --resume to go on, or another --out")
     parts = load_checkpoint(last) if options.resume else None
     processes = Processes(options.device)
-    task = make_task(config, training_folder(), processes.device, options.backbone_weights)
+    task = make_task(config, data_folder(), processes.device, options.backbone_weights)
     if options.budget_minutes is not None:
         steps = parts["config"]["steps"] if parts else None
         config = config.scaled(
             steps or steps_within(options.budget_minutes, config, task, processes)
         )
-        task = make_task(config, training_folder(), processes.device, options.backbone_weights)
+        task = make_task(config, data_folder(), processes.device, options.backbone_weights)
     trainer = Trainer(config, task, processes)
     if parts:
         trainer.restore(parts)

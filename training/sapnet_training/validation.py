@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.networks.sapnet import SAPNet
-from sapnet_training.data import TrainingImages
 from sapnet_training.metrics import luma, psnr
 from sapnet_training.rain import SyntheticRain
 from sapnet_training.seeds import seeded
+from sapnet_training.training_images import TrainingImages
 
 KINDS = ("dry", "light", "drizzle", "medium", "heavy")
 CROP_PX = 128
