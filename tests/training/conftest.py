@@ -1,4 +1,6 @@
-"""A training set of a few small smooth images."""
+"""Training sets small enough for tests."""
+
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,3 +24,16 @@ def images() -> TrainingImages:
         held_out=[smooth(140, 130)],
         masks=masks,
     )
+
+
+@pytest.fixture(scope="session")
+def small_data(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a few of the photographs and masks."""
+    root = tmp_path_factory.mktemp("small")
+    for folder, count in (("bsds_clean_409", 30), ("garg_streaks_207", 3)):
+        (root / "train" / folder).mkdir(parents=True)
+        for path in sorted((data_dir / "train" / folder).iterdir())[:count]:
+            (root / "train" / folder / path.name).symlink_to(path)
+    pairs = "raintrainh_18pairs"
+    (root / "train" / pairs).symlink_to(data_dir / "train" / pairs)
+    return root

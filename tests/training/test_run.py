@@ -24,7 +24,7 @@ from sapnet_training.validation import KINDS
 
 RECIPE = """
 steps: {steps}
-validate: 4
+validate: 8
 shards: 2
 warmup: 1
 pairs: 0.3
@@ -129,16 +129,9 @@ def command(folder: Path, name: str, steps: int, *more: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def small(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of runs on a few of the training images."""
-    tmp_path = tmp_path_factory.mktemp("small")
-    for folder, count in (("bsds_clean_409", 30), ("garg_streaks_207", 3)):
-        (tmp_path / "train" / folder).mkdir(parents=True)
-        for path in sorted((data_dir / "train" / folder).iterdir())[:count]:
-            (tmp_path / "train" / folder / path.name).symlink_to(path)
-    pairs = "raintrainh_18pairs"
-    (tmp_path / "train" / pairs).symlink_to(data_dir / "train" / pairs)
-    return {**os.environ, "SAPNET_DATA": str(tmp_path), "OMP_NUM_THREADS": "1"}
+def small(small_data: Path) -> dict[str, str]:
+    """The environment of runs."""
+    return {**os.environ, "SAPNET_DATA": str(small_data), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ import torch
 from PIL import Image
 
 from sapnet_stream.errors import InputError, UsageError
+from sapnet_training.config import TrainConfig
 from sapnet_training.data import read_image
-from sapnet_training.image_config import ImageConfig, Phase
+from sapnet_training.image_config import ImageConfig
 from sapnet_training.scenes import SAME_SHARE, Scenes
 from sapnet_training.store import Store
 from sapnet_training.training_images import (
@@ -18,7 +19,7 @@ from sapnet_training.training_images import (
 
 
 def test_held_out_scenes_are_no_training_scenes(data_dir: Path) -> None:
-    data = read_training_images(ImageConfig(), data_dir)
+    data = read_training_images(TrainConfig(), data_dir, 64)
     assert len(data.photographs) + len(data.held_out) == 409
     assert len(data.held_out) == sum(
         validates(path.name) for path in (data_dir / "train" / "bsds_clean_409").iterdir()
@@ -97,17 +98,17 @@ def test_a_recipe_leaves_its_test_scenes_out(data_dir: Path, tmp_path: Path) -> 
         (tmp_path / "train" / path.name).symlink_to(path)
     wanted = [path for path in paths if not validates(path.name)]
     (tmp_path / "test" / "another_name.jpg").symlink_to(wanted[0])
-    config = ImageConfig(photographs=("train",), masks="", pair_sets=(), leave_out=("test",))
-    data = read_training_images(config, tmp_path)
+    config = TrainConfig(photographs=("train",), masks="", pair_sets=(), leave_out=("test",))
+    data = read_training_images(config, tmp_path, 64)
     assert len(data.photographs) == len(wanted) - 1
     assert "1 left out for showing a test scene" in data.summary()
 
 
 def test_a_picture_smaller_than_a_patch_is_named(tmp_path: Path) -> None:
     Image.new("RGB", (40, 60)).save(tmp_path / "small.png")
-    config = ImageConfig(photographs=(".",), masks="", pair_sets=(), phases=(Phase(0, 1, 48, 1),))
+    config = TrainConfig(photographs=(".",), masks="", pair_sets=())
     with pytest.raises(InputError, match=r"small\.png is 40x60, smaller than .* 48 pixels"):
-        read_training_images(config, tmp_path)
+        read_training_images(config, tmp_path, 48)
 
 
 def test_pairs_need_a_set() -> None:

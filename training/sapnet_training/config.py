@@ -25,6 +25,11 @@ class TrainConfig:
     Attributes:
         task: what is trained; chooses the rest of the keys.
         seed: of the weights, the data and the rain.
+        photographs: folders of clean pictures that rain falls on; one scene in 16 validates.
+        masks: folder of rendered streaks, or "" for none.
+        pair_sets: see `pairs.find_pairs`.
+        leave_out: folders of test scenes, which are not trained on whatever their files' names.
+        memory_gib: for decoded images; those beyond it are read from disk each time.
         steps: batches in all; the schedule ends at the last.
         shards: equal parts of a batch, drawn and differentiated one by one: the number of
             processes must divide it, and memory is that of one part.
@@ -49,6 +54,11 @@ class TrainConfig:
 
     task: str = "image"
     seed: int = 0
+    photographs: tuple[str, ...] = ("train/bsds_clean_409",)
+    masks: str = "train/garg_streaks_207"
+    pair_sets: tuple[str, ...] = ("train/raintrainh_18pairs",)
+    leave_out: tuple[str, ...] = ()
+    memory_gib: float = 4.0
     steps: int = 10_000
     shards: int = 1
     optimizer: str = "adamw"

@@ -27,11 +27,6 @@ class ImageConfig(TrainConfig):
         phases: by ascending `start`, the first 0.
         rain: preset name to share of the samples, see `rain.PRESETS`.
         pairs: share of the samples that are pairs of `pair_sets`.
-        photographs: folders of clean pictures that rain falls on; one scene in 16 validates.
-        masks: folder of rendered streaks, or "" for none.
-        pair_sets: see `pairs.find_pairs`.
-        leave_out: folders of test scenes, which are not trained on whatever their files' names.
-        memory_gib: for decoded images; those beyond it are read from disk each time.
         ssim: weight of 1 - SSIM.
         l1: weight of the mean absolute error.
         pcl: weight of the perceptual contrastive loss.
@@ -48,11 +43,6 @@ class ImageConfig(TrainConfig):
     phases: tuple[Phase, ...] = (Phase(0, 8, 64, 6),)
     rain: dict[str, float] = field(default_factory=lambda: {"dry": 0.1, "light": 0.9})
     pairs: float = 0.0
-    photographs: tuple[str, ...] = ("train/bsds_clean_409",)
-    masks: str = "train/garg_streaks_207"
-    pair_sets: tuple[str, ...] = ("train/raintrainh_18pairs",)
-    leave_out: tuple[str, ...] = ()
-    memory_gib: float = 4.0
     ssim: float = 1.0
     l1: float = 0.0
     pcl: float = 0.0

@@ -50,7 +50,8 @@ class ImageTask:
         cls, config: ImageConfig, root: Path, device: torch.device, backbone_weights: Path | None
     ) -> Self:
         """With the images that the recipe names, see `read_training_images`."""
-        images = read_training_images(config, root)
+        side = max(phase.patch for phase in config.phases)
+        images = read_training_images(config, root, side)
         print(images.summary(), file=sys.stderr)
         return cls(config, images, device, backbone_weights)
 

@@ -47,6 +47,8 @@ def run(options: argparse.Namespace, began: float) -> None:
     trainer = Trainer(config, task, processes)
     if parts:
         trainer.restore(parts)
+    elif options.start is not None:
+        trainer.start_from(load_checkpoint(options.start)["average"])
     options.out.mkdir(parents=True, exist_ok=True)
     with Journal(trainer, options.out, options.tensorboard) as journal:
         Run(trainer, journal, options.out, options.max_minutes, began).go()
@@ -59,6 +61,9 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True, metavar="YAML")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--resume", action="store_true", help="go on from FOLDER/last.pt")
+    parser.add_argument(
+        "--start", type=Path, metavar="CHECKPOINT", help="begin with its averaged weights"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--max-minutes", type=float, default=math.inf, help="stop, saved, inside this time"
@@ -77,7 +82,7 @@ def main() -> int:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     try:
-        run(parser.parse_args(), began)
+        run(parser.parse_intermixed_args(), began)
     except SapnetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -85,6 +85,11 @@ class Trainer:
             "rng": torch.get_rng_state(),
         }
 
+    def start_from(self, weights: dict[str, torch.Tensor]) -> None:
+        """Begins at step 0 with weights of an earlier run."""
+        self.network.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+
     def restore(self, parts: dict[str, Any]) -> None:
         """Goes on where `parts` were saved; the recipe is this trainer's own.
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.errors import InputError
+from sapnet_training.config import TrainConfig
 from sapnet_training.data import image_files, read_image
-from sapnet_training.image_config import ImageConfig
 from sapnet_training.pairs import Pair, find_pairs, read_pair
 from sapnet_training.scenes import Scenes
 from sapnet_training.store import Store
@@ -60,17 +60,17 @@ class TrainingImages:
         )
 
 
-def read_training_images(config: ImageConfig, root: Path) -> TrainingImages:
+def read_training_images(config: TrainConfig, root: Path, side: int) -> TrainingImages:
     """Reads what the recipe names.
 
     Args:
         config: its folders are relative to `root`.
         root: folder of the data.
+        side: of the largest patch, pixels.
 
     Raises:
         InputError: a folder is missing, a file unreadable, unpaired or smaller than a patch.
     """
-    side = max(phase.patch for phase in config.phases)
 
     def photograph(path: Path) -> Tensor:
         return _at_least(side, read_image(path), path)
