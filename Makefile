@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint type bench clean
+.PHONY: help demo test lint type bench gpu-train clean
 
 help:
 	@echo "make demo    derain a rainy clip made on the spot; look into demo/"
@@ -12,6 +12,7 @@ help:
 	@echo "make lint    ruff: rules and format"
 	@echo "make type    mypy --strict"
 	@echo "make bench   measure this machine: networks and whole programs"
+	@echo "make gpu-train CONFIG=first   pack a training slot for a GPU machine into slot/"
 	@echo "make clean   remove what the other commands made"
 
 # The stamp is newer than pyproject.toml while the environment holds what it asks for.
@@ -42,5 +43,14 @@ bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/sapnet-stream bench
 
+# A slot goes on from RUN, the folder the slot before gave back; the first one may begin with the
+# weights of the checkpoint START. BUDGET is the time of all slots together, in minutes.
+CONFIG ?= first
+gpu-train: $(VENV)/installed
+	$(BIN)/python -m sapnet_training.gpu_slot \
+		$(firstword $(wildcard configs/sapnet_$(CONFIG).yaml configs/$(CONFIG).yaml)) slot \
+		$(if $(RUN),--run $(RUN)) $(if $(START),--start $(START)) \
+		$(if $(BUDGET),--budget-minutes $(BUDGET)) $(OVERRIDES)
+
 clean:
-	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) slot demo .mypy_cache .pytest_cache .ruff_cache

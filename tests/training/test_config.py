@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from sapnet_stream.errors import UsageError
-from sapnet_training.config import Phase, TrainConfig, config_from_dict, load_config
+from sapnet_training.image_config import ImageConfig, Phase
+from sapnet_training.recipe import load_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = sorted(CONFIGS.glob("*.yaml"))
@@ -38,6 +39,7 @@ def test_an_ablation_is_the_paper_s_recipe_less_one_thing(
 
 def test_the_paper_s_recipe_has_the_paper_s_weights() -> None:
     paper = load_config(CONFIGS / "sapnet_paper.yaml")
+    assert isinstance(paper, ImageConfig)
     assert (paper.ssim, paper.pcl, paper.lpisl, paper.ubs) == (1.0, 0.1 * 4, 0.1 * 10, 0.1)
 
 
@@ -45,6 +47,7 @@ def test_overrides_win_and_are_yaml(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("steps: 10\nseed: 3\n")
     config = load_config(recipe, ["steps=20", "rain={heavy: 1.0}", "learning_rate=0.01"])
+    assert isinstance(config, ImageConfig)
     assert (config.steps, config.seed, config.rain) == (20, 3, {"heavy": 1.0})
     assert config.learning_rate == 0.01
 
@@ -52,16 +55,22 @@ def test_overrides_win_and_are_yaml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"stepz": 1}, "unknown key 'stepz'"),
+        ({"stepz": 1}, "unknown key 'stepz'; did you mean 'steps'"),
         ({"steps": "many"}, "steps must be int"),
         ({"steps": True}, "steps must be int"),
         ({"steps": 0}, "steps must be above 0"),
         ({"ema": 1.5}, "ema must be in"),
         ({"phases": [{"start": 5, "batch": 1, "patch": 32, "stages": 1}]}, "start at 0"),
-        ({"phases": [{"start": 0, "patch": 32}]}, "each phase has"),
+        ({"phases": [{"start": 0, "patch": 32}]}, "each of phases has start, batch"),
         ({"phases": [{"start": 0, "batch": 1, "patch": 8, "stages": 1}]}, "patch >= 11"),
-        ({"dilations": [1, 2]}, "dilations must be a list of five"),
-        ({"dilations": [1, 2, 4, 8, 0.5]}, "dilations must be a list of five"),
+        ({"dilations": [1, 2]}, "dilations must be five whole"),
+        ({"dilations": [1, 2, 4, 8, 0.5]}, "each of dilations must be int"),
+        ({"dilations": 2}, "dilations must be a list"),
+        ({"rain": {"light": "much"}}, "rain of light must be float"),
+        ({"rain": "light"}, "rain must map names"),
+        ({"precision": "bf16"}, "precision must be float32 or"),
+        ({"schedule": "steps"}, "milestones and schedule"),
+        ({"shards": 3}, "3 shards must divide the batch"),
         ({"pcl": -0.1}, "pcl must be 0 or more"),
         ({"ssim": 0.0, "ubs": 0.1}, "one of ssim, l1, pcl and lpisl"),
         ({"lpips_trunk": "resnet18"}, "lpips_trunk must be alex or vgg or squeeze"),
@@ -75,13 +84,30 @@ def test_overrides_win_and_are_yaml(tmp_path: Path) -> None:
 )
 def test_mistakes_are_refused_by_name(values: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        config_from_dict(values)
+        ImageConfig.from_dict(values)
 
 
 def test_a_recipe_survives_its_plain_form() -> None:
-    config = TrainConfig(phases=(Phase(0, 2, 32, 1), Phase(5, 1, 48, 2)))
-    assert config_from_dict(config.to_dict()) == config
+    config = ImageConfig(phases=(Phase(0, 2, 32, 1), Phase(5, 1, 48, 2)))
+    assert ImageConfig.from_dict(config.to_dict()) == config
     assert [config.phase(step).patch for step in (0, 4, 5, 99)] == [32, 32, 48, 48]
+
+
+def test_a_schedule_scales_whole() -> None:
+    recipe = ImageConfig(
+        steps=100, schedule="steps", milestones=(30, 60), ubs_start=50,
+        phases=(Phase(0, 2, 32, 1), Phase(80, 1, 48, 2)),
+    )  # fmt: skip
+    half = recipe.scaled(50)
+    assert (half.steps, half.milestones, half.ubs_start) == (50, (15, 30), 25)
+    assert [phase.start for phase in half.phases] == [0, 40]
+
+
+def test_an_unknown_task_is_refused(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("task: sound")
+    with pytest.raises(UsageError, match="task must be image"):
+        load_config(recipe)
 
 
 def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:

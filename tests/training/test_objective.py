@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sapnet_stream.errors import WeightsError
 from sapnet_training.background_segmentation import BackgroundSegmentationLoss, focal_loss
-from sapnet_training.config import Phase, TrainConfig
+from sapnet_training.image_config import ImageConfig, Phase
 from sapnet_training.objective import Objective
 from sapnet_training.perceptual_contrastive import PerceptualContrastiveLoss
 from sapnet_training.perceptual_similarity import PerceptualSimilarityLoss
@@ -197,7 +197,7 @@ def test_ubs_takes_a_resnet(tmp_path: Path) -> None:
     assert loss.pyramid(loss.backbone(images(50)[0])).shape == (2, 21, 13, 13)
 
 
-def recipe(**changes: object) -> TrainConfig:
+def recipe(**changes: object) -> ImageConfig:
     values: dict[str, object] = {
         "phases": (Phase(0, 2, 32, 2),),
         "l1": 2.0,
@@ -209,7 +209,7 @@ def recipe(**changes: object) -> TrainConfig:
         "ubs_start": 5,
         "early_stages": 0.3,
     }
-    return TrainConfig(**{**values, **changes})  # type: ignore[arg-type]
+    return ImageConfig(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def test_the_total_is_the_weighted_sum_of_its_terms(weights: Path) -> None:
@@ -236,7 +236,7 @@ def test_every_term_adds_its_own_gradient(weights: Path) -> None:
     config = recipe(early_stages=0.0)
     output, clean, rainy = (image.float() for image in images())
 
-    def gradient(changed: TrainConfig) -> Tensor:
+    def gradient(changed: ImageConfig) -> Tensor:
         x = output.clone().requires_grad_()
         total, _ = Objective(changed, weights)([x], rainy, clean, step=5)
         (result,) = torch.autograd.grad(total, x)

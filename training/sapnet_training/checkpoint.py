@@ -34,5 +34,5 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise InputError(f"{path} cannot be read as a checkpoint; resume from another") from error
     if not isinstance(parts, dict) or "step" not in parts:
-        raise InputError(f"{path} is no checkpoint of sapnet_training.trainer")
+        raise InputError(f"{path} is no checkpoint of sapnet-train")
     return parts

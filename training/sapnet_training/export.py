@@ -9,7 +9,6 @@ from sapnet_stream.errors import SapnetError
 from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
 from sapnet_stream.networks.weights import save_network
 from sapnet_training.checkpoint import load_checkpoint
-from sapnet_training.config import config_from_dict
 
 DATA = (
     "383 photographs of BSDS500, none of them a scene of Rain100, rained on by "
@@ -21,8 +20,8 @@ DATA = (
 def export(checkpoint: Path, out: Path) -> str:
     """Writes the averaged weights with their story as metadata; returns their sha256."""
     parts = load_checkpoint(checkpoint)
-    config = config_from_dict(parts["config"])
-    network = SAPNet(SAPNetConfig(dilations=config.dilations))
+    dilations = parts["config"].get("dilations", SAPNetConfig().dilations)  # old ones lack it
+    network = SAPNet(SAPNetConfig(dilations=tuple(dilations)))
     network.load_state_dict(parts["average"])
     card = {
         "data": DATA,

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sapnet_training.background_segmentation import BackgroundSegmentationLoss
-from sapnet_training.config import TrainConfig
+from sapnet_training.image_config import ImageConfig
 from sapnet_training.losses import ssim
 from sapnet_training.perceptual_contrastive import PerceptualContrastiveLoss
 from sapnet_training.perceptual_similarity import PerceptualSimilarityLoss
@@ -28,7 +28,7 @@ class Objective(nn.Module):
         WeightsError: a network that looks at the images has no weights.
     """
 
-    def __init__(self, config: TrainConfig, backbone_weights: Path | None = None) -> None:
+    def __init__(self, config: ImageConfig, backbone_weights: Path | None = None) -> None:
         super().__init__()
         normalise = config.imagenet_normalisation
         self._config = config

@@ -13,7 +13,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,95 +22,9 @@ from torch import Tensor
 
 from sapnet_stream.errors import SapnetError, UsageError
 from sapnet_training.clip import moving_camera, photographs, write_video
+from sapnet_training.jpeg import compress
+from sapnet_training.rain_presets import PRESETS, RainPreset
 from sapnet_training.streaks import MAX_STREAK_PX, Drops, StreakShape, mask_parts
-
-Range = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class RainPreset:
-    """Ranges from which each sample, or each of its layers, draws uniformly.
-
-    Attributes:
-        layers: streak layers, rounded down; each has its own direction, length and width.
-        slant: main direction in degrees from straight down.
-        spread: a layer's deviation from the main direction, degrees.
-        length: of a streak, pixels.
-        width: of a streak, pixels.
-        hardness: exponent of the profile across a streak: 2 soft, 8 nearly a box.
-        density: streaks per 1000 square pixels.
-        brightness: of a layer's brightest streak, 1 is white.
-        opacity: 0 adds streaks to the scene, 1 covers the scene with them.
-        masks: rendered masks laid over each other, rounded down; 0 without masks at hand.
-        mask_gain: factor on the mask's brightness.
-        veil: part of the scene's contrast lost to fine spray.
-        grain: standard deviation of sensor noise, on the clean image too: a derainer is
-            not asked to remove it.
-    """
-
-    layers: Range = (0, 0)
-    slant: Range = (-30, 30)
-    spread: Range = (-3, 3)
-    length: Range = (8, 40)
-    width: Range = (0.8, 2)
-    hardness: Range = (2, 8)
-    density: Range = (0.2, 2)
-    brightness: Range = (0.1, 0.5)
-    opacity: Range = (0, 0)
-    masks: Range = (0, 0)
-    mask_gain: Range = (0.4, 1.2)
-    veil: Range = (0, 0)
-    grain: Range = (0, 0)
-
-
-PRESETS = {
-    "dry": RainPreset(grain=(0, 0.01)),
-    # One streak direction, short and thin: most samples a single rendered mask.
-    "light": RainPreset(masks=(1, 1.999), mask_gain=(0.3, 1.2)),
-    # Soft translucent streaks, as a video camera sees drops at several distances.
-    "drizzle": RainPreset(
-        layers=(1, 2.999),
-        length=(6, 50),
-        width=(0.8, 3),
-        brightness=(0.1, 0.6),
-        opacity=(0, 0.8),
-        veil=(0, 0.02),
-        grain=(0, 0.01),
-    ),
-    "medium": RainPreset(
-        layers=(0, 1.999),
-        masks=(1, 2.999),
-        mask_gain=(0.6, 1.5),
-        length=(20, 70),
-        density=(2, 12),
-        brightness=(0.1, 0.5),
-    ),
-    # What a video of a shower shows: many layers, the near ones long, wide and fast.
-    "shower": RainPreset(
-        layers=(6, 6),
-        slant=(4, 10),
-        spread=(-2, 2),
-        length=(7, 30),
-        width=(0.9, 2),
-        hardness=(2, 3),
-        density=(0.4, 1.6),
-        brightness=(0.25, 0.6),
-        opacity=(0.3, 0.5),
-        grain=(0.004, 0.004),
-    ),
-    # RainTrainH: a dense curtain of hard one-pixel lines under one or two rendered masks.
-    "heavy": RainPreset(
-        layers=(1, 2.999),
-        slant=(-25, 25),
-        length=(20, 70),
-        width=(1, 2),
-        hardness=(3, 8),
-        density=(2, 16),
-        brightness=(0.15, 0.6),
-        masks=(0, 2.999),
-        mask_gain=(0.5, 1.5),
-    ),
-}
 
 _FIELDS = tuple(field.name for field in fields(RainPreset))
 
@@ -170,6 +84,7 @@ class SyntheticRain:
             [[getattr(preset, field) for field in _FIELDS] for preset in chosen]
         )
         self._masks = masks
+        self._stored = any(preset.jpeg[0] <= 100 for preset in chosen)
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Rain on photographs.
@@ -192,8 +107,11 @@ class SyntheticRain:
         streaks = self._streaks(draw, frames, height, width)[:, :, None]
         target = _to_8_bits(clean + draw.sample("grain") * draw.normal(clean.shape))
         veil = draw.sample("veil")
-        scene = target * (1 - veil) + 0.7 * veil
+        scene = target * (1 - veil) + draw.sample("airlight") * veil
         rainy = scene + streaks * (1 - draw.sample("opacity") * scene)
+        if self._stored:
+            quality = draw.field("jpeg", 1).expand(n, frames).flatten()
+            rainy, target = _stored(rainy, quality), _stored(target, quality)
         return _to_8_bits(rainy), target
 
     def _streaks(self, draw: _Draw, frames: int, height: int, width: int) -> Tensor:
@@ -211,16 +129,15 @@ class SyntheticRain:
     def _drops(self, draw: _Draw, frames: int, height: int, width: int) -> Tensor:
         layers = self._layers
         angle = torch.deg2rad(draw.field("slant", 1) + draw.field("spread", layers))
-        length = draw.field("length", layers)
-        shape = StreakShape(
-            angle, length, draw.field("width", layers), draw.field("hardness", layers)
-        )
-        strength = draw.field("brightness", layers) * draw.first("layers", layers)
+        depth = draw.field("depth", layers)
+        length, across = draw.field("length", layers) / depth, draw.field("width", layers) / depth
+        shape = StreakShape(angle, length, across, draw.field("hardness", layers))
+        strength = draw.field("brightness", layers) * draw.first("layers", layers) / depth
         # The shutter is open for a part of the frame's time: a drop falls further than its streak.
         speed = length / (0.4 + 0.4 * draw.uniform(draw.n, 1))
         velocity = torch.stack((speed * angle.cos(), speed * angle.sin()), dim=-1)
         size = (height + MAX_STREAK_PX, width + MAX_STREAK_PX)
-        count = draw.field("density", layers) * size[0] * size[1] / 1000
+        count = draw.field("density", layers) * depth.square() * size[0] * size[1] / 1000
         most = max(1, int(count.max().item()))
         brightness = 0.2 + 0.8 * draw.uniform(draw.n, layers, most)
         brightness *= torch.arange(most, device=draw.device) < count[..., None]
@@ -231,6 +148,13 @@ class SyntheticRain:
             for frame in range(frames)
         ]
         return torch.stack(out, dim=1)[..., :height, :width]
+
+
+def _stored(images: Tensor, quality: Tensor) -> Tensor:
+    """[N, T, 3, H, W] as files of a quality hold them, [N T]; above 100, as they are."""
+    flat = _to_8_bits(images).flatten(0, 1)
+    files = torch.where((quality <= 100)[:, None, None, None], compress(flat, quality), flat)
+    return _to_8_bits(files).view_as(images)
 
 
 def _to_8_bits(image: Tensor) -> Tensor:

@@ -1,49 +1,64 @@
 """The score that picks a checkpoint: held-out photographs under fixed rain."""
 
 import torch
+from torch import Tensor
 
 from sapnet_stream.networks.sapnet import SAPNet
-from sapnet_training.data import TrainingImages
 from sapnet_training.metrics import luma, psnr
 from sapnet_training.rain import SyntheticRain
+from sapnet_training.seeds import seeded
+from sapnet_training.training_images import TrainingImages
 
 KINDS = ("dry", "light", "drizzle", "medium", "heavy")
 CROP_PX = 128
 MOST_IMAGES = 10
+PICTURED = "heavy"
 
 
 class Validation:
-    """Centre crops of the held-out photographs, rained on once, with a fixed seed per kind."""
+    """Centre crops of the held-out photographs, rained on once, the seed hashed of the kind.
 
-    def __init__(self, images: TrainingImages) -> None:
+    The rain is drawn on the CPU, so it is the same whatever the network runs on.
+    """
+
+    def __init__(self, images: TrainingImages, device: torch.device | str = "cpu") -> None:
         crops = torch.stack([_centre(image) for image in images.held_out[:MOST_IMAGES]])
+        self._device = torch.device(device)
         self._sets = {}
-        for seed, kind in enumerate(KINDS):
+        for kind in KINDS:
             rain = SyntheticRain({kind: 1.0}, images.masks)
-            self._sets[kind] = rain(crops.float() / 255, torch.Generator().manual_seed(seed))
+            self._sets[kind] = rain(crops.float() / 255, seeded("validation", kind))
 
-    @torch.no_grad()
     def scores(self, network: SAPNet, stages: int) -> dict[str, float]:
-        """Mean PSNR on Y in dB per kind of rain, and the mean over the kinds.
+        """Mean PSNR on Y in dB per kind of rain, and "score", the mean over the kinds.
 
         Dry counts up to 42 dB only: a network that does nothing must not win.
         """
         result = {}
         for kind, (rainy, target) in self._sets.items():
-            output = torch.cat([network(image[None], stages) for image in rainy])
             each = [
-                min(psnr(luma(_bytes(a)), luma(_bytes(b))), 60.0)
-                for a, b in zip(output, target, strict=True)
+                min(psnr(luma(self._derained(network, a, stages)), luma(_bytes(b))), 60.0)
+                for a, b in zip(rainy, target, strict=True)
             ]
             result[kind] = round(sum(each) / len(each), 3)
         counted = {**result, "dry": min(result["dry"], 42.0)}
-        return {**result, "mean": round(sum(counted.values()) / len(counted), 3)}
+        return {**result, "score": round(sum(counted.values()) / len(counted), 3)}
+
+    def pictures(self, network: SAPNet, stages: int) -> dict[str, Tensor]:
+        """The first crop under heavy rain, derained, and clean, [3, H, W] uint8 each."""
+        rainy, target = (images[0] for images in self._sets[PICTURED])
+        derained = self._derained(network, rainy, stages)
+        return {"rainy": _bytes(rainy), "derained": derained, "clean": _bytes(target)}
+
+    @torch.no_grad()
+    def _derained(self, network: SAPNet, image: Tensor, stages: int) -> Tensor:
+        return _bytes(network(image[None].to(self._device), stages)[0].cpu())
 
 
-def _bytes(image: torch.Tensor) -> torch.Tensor:
+def _bytes(image: Tensor) -> Tensor:
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def _centre(image: torch.Tensor) -> torch.Tensor:
+def _centre(image: Tensor) -> Tensor:
     top, left = (image.shape[1] - CROP_PX) // 2, (image.shape[2] - CROP_PX) // 2
     return image[:, top : top + CROP_PX, left : left + CROP_PX]

@@ -1,0 +1,38 @@
+import json
+from pathlib import Path
+
+import torch
+
+from sapnet_stream.networks.weights import load_network, read_card
+from sapnet_training.checkpoint import save_checkpoint
+from sapnet_training.export import export
+from sapnet_training.image_config import ImageConfig, Phase
+from sapnet_training.image_task import ImageTask
+from sapnet_training.trainer import Trainer
+from sapnet_training.training_images import TrainingImages
+
+
+def trainer(images: TrainingImages, **changes: object) -> Trainer:
+    recipe = ImageConfig(phases=(Phase(0, 1, 16, 1),), rain={"light": 1.0}, **changes)  # type: ignore[arg-type]
+    return Trainer(recipe, ImageTask(recipe, images))
+
+
+def test_export_keeps_the_dilations(images: TrainingImages, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last.pt", trainer(images, dilations=(1, 1, 1, 1, 1)).parts())
+    export(tmp_path / "last.pt", tmp_path / "w.safetensors")
+    assert load_network(tmp_path / "w.safetensors").config.dilations == (1, 1, 1, 1, 1)
+
+
+def test_export_holds_the_averaged_weights_and_the_recipe(
+    images: TrainingImages, tmp_path: Path
+) -> None:
+    run = trainer(images)
+    run.advance()
+    save_checkpoint(tmp_path / "last.pt", run.parts())
+    export(tmp_path / "last.pt", tmp_path / "w.safetensors")
+    loaded = load_network(tmp_path / "w.safetensors")
+    for key, value in run.average.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value)
+    card = read_card(tmp_path / "w.safetensors")
+    assert card["steps"] == "1"
+    assert json.loads(card["recipe"])["rain"] == {"light": 1.0}

@@ -1,0 +1,123 @@
+"""A slot is packed, runs without our optional packages, and goes on in the next slot."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sapnet_training import gpu_slot
+from sapnet_training.checkpoint import load_checkpoint
+from sapnet_training.journal import read_log
+from sapnet_training.recipe import load_config
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["phases=[{start: 0, batch: 2, patch: 32, stages: 1}]", "validate=4", "leave_out=[]"]
+
+
+def pack(slot: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "sapnet_training.gpu_slot"]
+    recipe = str(ROOT / "configs" / "sapnet_first.yaml")
+    done = subprocess.run(
+        [*command, recipe, str(slot), *arguments, *SMALL, "compile=false"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def train(repository: Path, slot: Path, out: Path) -> str:
+    """Runs a slot where PyAV and LPIPS cannot be imported."""
+    out.mkdir()
+    for name in ("av", "lpips"):
+        (slot / "packages" / f"{name}.py").write_text("raise ImportError('not on this machine')")
+    binary = repository / "bin"
+    binary.mkdir(exist_ok=True)
+    (binary / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (binary / "python3").chmod(0o755)
+    environment = {"PATH": f"{binary}:/usr/bin:/bin", "OUT": str(out), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        ["bash", str(slot / "train.sh")],
+        cwd=repository,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A copy of the sources alone."""
+    for name in ("sapnet_stream", "kernels", "training"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
+        shutil.copytree(ROOT / name, tmp_path / "copy" / name, ignore=ignored)
+    return tmp_path / "copy"
+
+
+def test_a_slot_trains_elsewhere_and_the_next_one_goes_on(
+    small_data: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAPNET_DATA", str(small_data))
+    slot, first, second = repository / "slot", tmp_path / "first", tmp_path / "second"
+    assert "30 of 30 photographs, 3 of 3 masks" in pack(slot, "steps=4")
+    train(repository, slot, first)
+    assert {p.name for p in first.iterdir()} == {
+        "last.pt",
+        "best.pt",
+        "log.jsonl",
+        "curves.png",
+        "train.log",
+        "pictures.tar",
+    }
+    assert load_checkpoint(first / "last.pt")["step"] == 4
+    pack(slot, "steps=8", "--run", str(first))
+    assert '"samples_per_second"' in train(repository, slot, second)
+    assert load_checkpoint(second / "last.pt")["step"] == 8
+    assert [record["step"] for record in read_log(second / "log.jsonl")] == [4, 8]
+
+
+def test_a_slot_fits_and_holds_no_test_scene(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_slot, "LIMIT_BYTES", 20_000_000)
+    recipe = ROOT / "configs" / "sapnet_paper.yaml"
+    config = load_config(recipe, ["ubs_backbone=vgg16", "leave_out=[tests]"])
+    for name in ("train", "weights"):
+        (tmp_path / name).symlink_to(data_dir / name)
+    leave_out = tmp_path / "tests"
+    leave_out.mkdir()
+    scene = sorted((data_dir / "train" / "bsds_clean_409").iterdir())[-1]
+    (leave_out / "other.jpg").symlink_to(scene)
+    slot = tmp_path / "slot"
+    text = gpu_slot.pack(slot, config, tmp_path, tmp_path / "weights", None)
+    assert "of 392 photographs" in text
+    size = sum(p.stat().st_size for p in (slot / "data").rglob("*") if p.is_file())
+    weights = {p.name: p.stat().st_size for p in (slot / "weights").iterdir()}
+    assert set(weights) == set(gpu_slot.WEIGHTS)
+    assert 19_000_000 < size + sum(weights.values()) <= 20_000_000
+    assert not (slot / "data" / "train" / "bsds_clean_409" / scene.name).exists()
+    assert yaml.safe_load((slot / "recipe.yaml").read_text())["leave_out"] == []
+    assert (slot / "packages" / "lpips" / "lpips.py").exists()
+
+
+def test_a_folder_that_is_no_slot_is_not_emptied(data_dir: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine")
+    command = [sys.executable, "-m", "sapnet_training.gpu_slot"]
+    done = subprocess.run(
+        [*command, str(ROOT / "configs" / "sapnet_first.yaml"), str(tmp_path)],
+        env={**os.environ, "SAPNET_DATA": str(data_dir)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "holds no slot" in done.stderr
+    assert precious.exists()

@@ -1,0 +1,198 @@
+"""Whole runs of the command: time limit, signals, kill -9, several processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from sapnet_stream.errors import InputError
+from sapnet_training.checkpoint import load_checkpoint, save_checkpoint
+from sapnet_training.image_config import ImageConfig, Phase
+from sapnet_training.image_task import ImageTask
+from sapnet_training.journal import Journal, means, read_log
+from sapnet_training.processes import Processes
+from sapnet_training.run import Run, steps_within
+from sapnet_training.trainer import DivergedError, Trainer
+from sapnet_training.training_images import TrainingImages
+from sapnet_training.validation import KINDS
+
+RECIPE = """
+steps: {steps}
+validate: 8
+shards: 2
+warmup: 1
+pairs: 0.3
+rain: {{light: 0.5, heavy: 0.5}}
+phases: [{{start: 0, batch: 2, patch: 16, stages: 1}}, {{start: 4, batch: 2, patch: 24, stages: 2}}]
+"""
+
+
+def image_config(**changes: object) -> ImageConfig:
+    values = {"steps": 1000, "phases": (Phase(0, 2, 16, 1),), "l1": 1.0, "validate": 2}
+    return ImageConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def go(trainer: Trainer, out: Path, minutes: float) -> None:
+    with Journal(trainer, out) as journal:
+        Run(trainer, journal, out, minutes, time.monotonic()).go()
+
+
+def test_time_limit_saves_inside_it_and_the_log_has_the_scores(
+    images: TrainingImages, tmp_path: Path
+) -> None:
+    trainer = Trainer(image_config(), ImageTask(image_config(), images))
+    began = time.monotonic()
+    go(trainer, tmp_path, 6 / 60)
+    assert time.monotonic() - began < 6
+    assert 0 < trainer.step < 1000
+    assert load_checkpoint(tmp_path / "last.pt")["step"] == trainer.step
+    records = read_log(tmp_path / "log.jsonl")
+    assert records[0]["step"] == 2
+    assert {*KINDS, "score", "skipped", "samples_per_second", "waited"} < set(records[0])
+    assert records[0]["loss"] == pytest.approx(records[0]["ssim"] + records[0]["l1"], abs=2e-5)
+    with Image.open(tmp_path / "pictures" / "0000002.png") as sheet:
+        assert sheet.width > 3 * 128
+    with Image.open(tmp_path / "curves.png") as curves:
+        assert len(curves.convert("RGB").getcolors(1 << 16) or ()) > 3
+
+
+def test_a_diverged_run_leaves_its_batch(
+    images: TrainingImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = image_config(most_skipped=1)
+    task = ImageTask(config, images)
+    batch = task.batch(0, 0)
+    monkeypatch.setattr(task, "batch", lambda *_: (batch[0] * torch.nan, batch[1]))
+    with pytest.raises(DivergedError):
+        go(Trainer(config, task), tmp_path, 1)
+    saved = load_checkpoint(tmp_path / "diverged_0.pt")
+    assert torch.isnan(saved["batches"][0][0]).all()
+    assert not (tmp_path / "last.pt").exists()
+
+
+def test_a_resumed_log_drops_what_runs_again(images: TrainingImages, tmp_path: Path) -> None:
+    trainer = Trainer(image_config(steps=4), ImageTask(image_config(steps=4), images))
+    (tmp_path / "log.jsonl").write_text('{"step": 9}\n')
+    go(trainer, tmp_path, 1)
+    assert [record["step"] for record in read_log(tmp_path / "log.jsonl")] == [2, 4]
+
+
+def test_steps_follow_the_measured_throughput(images: TrainingImages) -> None:
+    config = image_config()
+    task = ImageTask(config, images)
+    few, many = (steps_within(minutes, config, task, Processes("cpu")) for minutes in (0.02, 2))
+    assert 1 <= few < many
+
+
+def test_a_term_is_averaged_over_the_steps_that_have_it() -> None:
+    assert means([{"loss": 1.0}, {"loss": 3.0, "ubs": 5.0}]) == {"loss": 2.0, "ubs": 5.0}
+
+
+def test_a_checkpoint_is_replaced_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"step": 1})
+
+    def fails(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(path, {"step": 2})
+    assert load_checkpoint(path)["step"] == 1
+
+
+def test_what_is_no_checkpoint_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no checkpoint at"):
+        load_checkpoint(tmp_path / "none.pt")
+    garbage = tmp_path / "garbage.pt"
+    garbage.write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_checkpoint(garbage)
+    torch.save({"weights": 1}, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="no checkpoint of"):
+        load_checkpoint(tmp_path / "other.pt")
+
+
+def command(folder: Path, name: str, steps: int, *more: str) -> list[str]:
+    recipe = folder / f"{name}.yaml"
+    recipe.write_text(RECIPE.format(steps=steps))
+    module = ["-m", "sapnet_training.train", "--config", str(recipe), "--out", str(folder / name)]
+    return [*module, "--device", "cpu", *more]
+
+
+@pytest.fixture(scope="module")
+def small(small_data: Path) -> dict[str, str]:
+    """The environment of runs."""
+    return {**os.environ, "SAPNET_DATA": str(small_data), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def whole(small: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one process that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    subprocess.run([sys.executable, *command(folder, "run", 8)], env=small, check=True)
+    return folder / "run"
+
+
+def wait_for(path: Path, run: subprocess.Popen[bytes]) -> None:
+    while not path.exists():
+        assert run.poll() is None
+        time.sleep(0.02)
+
+
+def equal(first: Path, second: Path) -> bool:
+    one, two = (load_checkpoint(path / "last.pt") for path in (first, second))
+    assert one["step"] == two["step"]
+    return all(
+        torch.equal(one[part][key], two[part][key])
+        for part in ("network", "average")
+        for key in one[part]
+    )
+
+
+def test_kill_9_and_resume_end_bit_equal(
+    small: dict[str, str], whole: Path, tmp_path: Path
+) -> None:
+    killed = command(tmp_path, "killed", 8, "save_minutes=0.00001")
+    run = subprocess.Popen([sys.executable, *killed], env=small)
+    wait_for(tmp_path / "killed" / "last.pt", run)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    assert load_checkpoint(tmp_path / "killed" / "last.pt")["step"] < 8
+    subprocess.run([sys.executable, *killed, "--resume"], env=small, check=True)
+    assert equal(whole, tmp_path / "killed")
+
+
+def test_two_processes_train_as_one(small: dict[str, str], whole: Path, tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*launch, *command(tmp_path, "two", 8)], env=small, check=True)
+    one, two = (read_log(folder / "log.jsonl") for folder in (whole, tmp_path / "two"))
+    timed = {"seconds", "samples_per_second", "waited"}
+    assert [{k: v for k, v in r.items() if k not in timed} for r in one] == [
+        {k: v for k, v in r.items() if k not in timed} for r in two
+    ]
+    assert equal(whole, tmp_path / "two")
+
+
+def test_sigterm_saves_and_an_old_folder_is_not_overwritten(
+    small: dict[str, str], tmp_path: Path
+) -> None:
+    arguments = command(tmp_path, "run", 100_000, "save_minutes=0.00001", "validate=100000")
+    run = subprocess.Popen([sys.executable, *arguments], env=small)
+    wait_for(tmp_path / "run" / "last.pt", run)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(timeout=30) == 0
+    again = subprocess.run(
+        [sys.executable, *arguments], env=small, capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 2
+    assert "give --resume to go on" in again.stderr
+    assert "Traceback" not in again.stderr

@@ -1,0 +1,199 @@
+"""Packs what a short training slot on another machine needs: `make gpu-train`.
+
+That machine has this repository, PyTorch, Pillow and PyYAML, and nothing else of ours: data,
+weights of the losses, the recipe and the checkpoint to go on from travel in one folder.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import io
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+from PIL import Image
+
+from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_training.config import TrainConfig
+from sapnet_training.data import image_files, read_image
+from sapnet_training.image_config import ImageConfig
+from sapnet_training.pairs import find_pairs, read_pair
+from sapnet_training.recipe import load_config
+from sapnet_training.scenes import Scenes
+from sapnet_training.train import data_folder
+from sapnet_training.training_images import validates
+from sapnet_training.validation import MOST_IMAGES
+
+LIMIT_BYTES = 40 * 10**6
+SHARE = 0.22
+"""Of the room for data, for masks, and again for pairs; photographs take the rest."""
+
+WEIGHTS = ("vgg16_features_relu4_3.safetensors", "squeezenet1_1.safetensors")
+RUN_FILES = ("last.pt", "best.pt", "log.jsonl")
+SCRIPT = """#!/bin/bash
+# Trains for one slot; run from the root of the repository, results go to the folder $OUT.
+set -euo pipefail
+slot="$(cd "$(dirname "$0")" && pwd)"
+export PYTHONPATH="$slot/packages:$PWD:$PWD/kernels:$PWD/training" SAPNET_DATA="$slot/data"
+export PYTHONUNBUFFERED=1
+cp -r "$slot/run/." "$OUT/"
+watch=""
+if command -v nvidia-smi > /dev/null; then
+    nvidia-smi --query-gpu=utilization.gpu --format=csv,noheader,nounits -l 2 > "$OUT/gpu.csv" &
+    watch=$!
+fi
+finish() {{
+    if [ -n "$watch" ]; then
+        kill "$watch"
+        awk '{{ sum += $1 }} END {{ print "GPU utilisation: " sum / NR " %" }}' "$OUT/gpu.csv"
+    fi
+    if [ -d "$OUT/pictures" ]; then
+        tar -C "$OUT" -cf "$OUT/pictures.tar" pictures
+        rm -r "$OUT/pictures"
+    fi
+}}
+trap finish EXIT
+python3 -m sapnet_training.train --config "$slot/recipe.yaml" --out "$OUT" \\
+    --backbone-weights "$slot/weights" {options} 2>&1 | tee "$OUT/train.log"
+"""
+
+
+def pack(slot: Path, config: TrainConfig, root: Path, weights: Path, run: Path | None) -> str:
+    """Fills the folder; returns a line that says with what.
+
+    Args:
+        slot: an earlier slot in it is removed first.
+        config: of the run.
+        root: folder of the data.
+        weights: folder of the losses' networks, those of `WEIGHTS`.
+        run: folder of the slot before, or None.
+
+    Raises:
+        InputError: a file of the recipe is missing.
+        UsageError: `slot` is something else.
+    """
+    if slot.exists() and not (slot / "recipe.yaml").exists():
+        raise UsageError(f"{slot} exists and holds no slot: remove it, or name another folder")
+    shutil.rmtree(slot, ignore_errors=True)
+    (slot / "run").mkdir(parents=True)
+    (slot / "packages").mkdir()
+    for file in [run / name for name in RUN_FILES] if run is not None else []:
+        if file.exists():
+            shutil.copy(file, slot / "run")
+    _copy_losses(slot, config, weights)
+    room = LIMIT_BYTES - sum(p.stat().st_size for p in (slot / "weights").iterdir())
+    masks = image_files(root / config.masks) if config.masks else []
+    mask_count = _fill(slot, root, ([p] for p in _shuffled(masks)), SHARE * room, grey=True)
+    tests = Scenes([read_image(p) for f in config.leave_out for p in image_files(root / f)])
+    pairs = [p for source in config.pair_sets for p in find_pairs(source, root)]
+    pairs = [pair for pair in pairs if read_pair(pair)[-3:] not in tests]
+    files = ([p.rainy, p.clean] for p in sorted(pairs, key=lambda p: _order(p.clean)))
+    pair_count = _fill(slot, root, files, SHARE * room)
+    used = sum(p.stat().st_size for p in (slot / "data").rglob("*") if p.is_file())
+    photographs = _photographs(config, root, tests)
+    count = _fill(slot, root, ([p] for p in photographs), room - used)
+    plain = {**config.to_dict(), "leave_out": []}  # the scenes are left out already
+    (slot / "recipe.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    return (
+        f"{slot}: {count} of {len(photographs)} photographs, {mask_count} of {len(masks)} masks, "
+        f"{pair_count} of {len(pairs)} pairs"
+    )
+
+
+def _copy_losses(slot: Path, config: TrainConfig, weights: Path) -> None:
+    """Networks that the recipe's losses look through, and the package of one of them."""
+    (slot / "weights").mkdir()
+    values = config.to_dict()
+    wanted = (values.get("pcl") or values.get("ubs"), values.get("lpisl"))
+    for name, needed in zip(WEIGHTS, wanted, strict=True):
+        if needed:
+            shutil.copy(weights / name, slot / "weights" / name)
+    package = importlib.util.find_spec("lpips") if values.get("lpisl") else None
+    if package is not None and package.submodule_search_locations:
+        source = Path(package.submodule_search_locations[0])
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, slot / "packages" / "lpips", ignore=ignored)
+
+
+def _photographs(config: TrainConfig, root: Path, tests: Scenes) -> list[Path]:
+    """The held-out ones first, then the others in an order of no meaning; no test scenes."""
+    files = [path for folder in config.photographs for path in image_files(root / folder)]
+    held_out = [path for path in files if validates(path.name)][:MOST_IMAGES]
+    others = [path for path in _shuffled(files) if not validates(path.name)]
+    return held_out + [path for path in others if read_image(path) not in tests]
+
+
+def _fill(
+    slot: Path, root: Path, groups: Iterable[list[Path]], room: float, grey: bool = False
+) -> int:
+    """Copies groups of files to the same place in the slot while they fit; returns how many."""
+    count = 0
+    for group in groups:
+        contents = [_grey(path) if grey else path.read_bytes() for path in group]
+        room -= sum(len(content) for content in contents)
+        if room < 0:
+            break
+        for path, content in zip(group, contents, strict=True):
+            target = slot / "data" / path.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        count += 1
+    return count
+
+
+def _grey(path: Path) -> bytes:
+    """The first channel alone: a mask's three are equal."""
+    file = io.BytesIO()
+    with Image.open(path) as image:
+        image.convert("RGB").getchannel(0).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _shuffled(paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=_order)
+
+
+def _order(path: Path) -> bytes:
+    return hashlib.sha256(path.name.encode()).digest()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m sapnet_training.gpu_slot")
+    parser.add_argument("config", type=Path, metavar="YAML")
+    parser.add_argument("slot", type=Path, metavar="SLOT", help="folder to fill")
+    parser.add_argument("--run", type=Path, metavar="FOLDER", help="what the last slot gave back")
+    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with its weights")
+    parser.add_argument("--minutes", type=float, default=9.0, help="of the slot; default 9")
+    parser.add_argument("--budget-minutes", type=float, help="of all slots together")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    options = parser.parse_intermixed_args()
+    try:
+        if options.minutes <= 0:
+            raise UsageError(f"--minutes must be above 0, got {options.minutes}")
+        root = data_folder()
+        config = load_config(options.config, options.overrides)
+        if isinstance(config, ImageConfig):  # the networks that travel, see WEIGHTS
+            config = replace(config, ubs_backbone="vgg16", lpips_trunk="squeeze")
+        print(pack(options.slot, config, root, root / "weights", options.run))
+        arguments = f"--max-minutes {options.minutes}"
+        if options.budget_minutes is not None:
+            arguments += f" --budget-minutes {options.budget_minutes}"
+        if (options.slot / "run" / "last.pt").exists():
+            arguments += " --resume"
+        elif options.start is not None:
+            shutil.copy(options.start, options.slot / "start.pt")
+            arguments += ' --start "$slot/start.pt"'
+        (options.slot / "train.sh").write_text(SCRIPT.format(options=arguments))
+        print(f"on the GPU machine, in this repository: OUT=FOLDER bash {options.slot}/train.sh")
+    except SapnetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""What a run tells: a bar, a line per validation, `log.jsonl`, curves, pictures, TensorBoard."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from sapnet_stream.errors import UsageError
+from sapnet_training.curves import write_curves
+from sapnet_training.sheet import write_sheet
+from sapnet_training.trainer import Trainer
+
+
+class Journal:
+    """Of one process: the first one's is written, the others' stay silent.
+
+    A resumed run goes on in the same log; lines of steps that are run again are dropped.
+
+    Args:
+        trainer: whose progress it tells.
+        out: an existing folder.
+        tensorboard: write `out/tensorboard` too.
+
+    Raises:
+        UsageError: TensorBoard is asked for and not installed.
+    """
+
+    def __init__(self, trainer: Trainer, out: Path, tensorboard: bool = False) -> None:
+        self._trainer = trainer
+        self._out = out
+        self._log = out / "log.jsonl"
+        self._records = [r for r in read_log(self._log) if r["step"] <= trainer.step]
+        self._losses: list[dict[str, float]] = []
+        self._since = time.monotonic()
+        self._counted = (trainer.samples, trainer.prefetch.waited_seconds)
+        self._speaks = trainer.processes.rank == 0
+        self._board = _tensorboard(out / "tensorboard") if tensorboard and self._speaks else None
+        self._bar = Progress(
+            TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"),
+            TimeRemainingColumn(), console=Console(stderr=True), disable=not self._speaks,
+        )  # fmt: skip
+        self._total = self._bar.add_task("", total=trainer.config.steps, completed=trainer.step)
+
+    def __enter__(self) -> "Journal":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        if self._board is not None:
+            self._board.close()
+
+    def add(self, losses: dict[str, float]) -> None:
+        """The losses of a step."""
+        self._losses.append(losses)
+        text = f"loss {losses['loss']:.4f}"
+        self._bar.update(self._total, completed=self._trainer.step, description=text)
+
+    def write(self, scores: dict[str, float]) -> None:
+        """A line: the losses since the last one, the scores, samples/s, share of time waited."""
+        trainer, now = self._trainer, time.monotonic()
+        spent = now - self._since
+        samples, waited = (
+            value - before
+            for value, before in zip(
+                (trainer.samples, trainer.prefetch.waited_seconds), self._counted, strict=True
+            )
+        )
+        record = {
+            "step": trainer.step,
+            "seconds": round(trainer.seconds),
+            **means(self._losses),
+            **scores,
+            "skipped": trainer.skipped,
+            "samples_per_second": round(samples / spent, 2),
+            "waited": round(waited / spent, 4),
+        }
+        self._records.append(record)
+        lines = "".join(json.dumps(r) + "\n" for r in self._records)
+        partial = self._log.with_suffix(".partial")
+        partial.write_text(lines, encoding="utf-8")
+        partial.replace(self._log)
+        print(json.dumps(record), flush=True)
+        write_curves(self._out / "curves.png", self._records)
+        if self._board is not None:
+            for name, value in record.items():
+                self._board.add_scalar(name, value, trainer.step)
+        self._losses, self._since = [], now
+        self._counted = (trainer.samples, trainer.prefetch.waited_seconds)
+
+    def picture(self, images: dict[str, Tensor]) -> None:
+        """A sheet of this step's pictures."""
+        write_sheet(self._out / "pictures" / f"{self._trainer.step:07}.png", images)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of a `log.jsonl`; none if there is no such file."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def means(losses: list[dict[str, float]]) -> dict[str, float]:
+    """Of each name over the steps that have it: a term may set in late."""
+    names = {name: None for step in losses for name in step}
+    columns = {name: [step[name] for step in losses if name in step] for name in names}
+    return {name: round(sum(values) / len(values), 5) for name, values in columns.items()}
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError:
+        raise UsageError("--tensorboard needs its package: pip install tensorboard") from None
+    return SummaryWriter(str(folder))

@@ -1,0 +1,93 @@
+"""Trains a network by a recipe: `sapnet-train --config RECIPE --out FOLDER [key=value …]`.
+
+Reads folders of `$SAPNET_DATA`. Writes `last.pt` (everything, to resume), `best.pt` (by
+validation), `log.jsonl`, `curves.png` and `pictures/`. Several processes train one network
+when torchrun starts them: `torchrun --nproc-per-node 2 -m sapnet_training.train …`.
+"""
+
+import argparse
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_training.checkpoint import load_checkpoint
+from sapnet_training.journal import Journal
+from sapnet_training.processes import Processes
+from sapnet_training.recipe import load_config, make_task
+from sapnet_training.run import Run, steps_within
+from sapnet_training.trainer import Trainer
+
+
+def data_folder() -> Path:
+    """`$SAPNET_DATA`."""
+    root = os.environ.get("SAPNET_DATA")
+    if not root:
+        raise UsageError("set SAPNET_DATA to the folder that the recipe's folders are in")
+    return Path(root)
+
+
+def run(options: argparse.Namespace, began: float) -> None:
+    """What the command does; `began` is when, on the monotonic clock."""
+    config = load_config(options.config, options.overrides)
+    last = options.out / "last.pt"
+    if last.exists() and not options.resume:
+        raise UsageError(f"{last} exists; give --resume to go on, or another --out")
+    parts = load_checkpoint(last) if options.resume else None
+    processes = Processes(options.device)
+    task = make_task(config, data_folder(), processes.device, options.backbone_weights)
+    if options.budget_minutes is not None:
+        steps = parts["config"]["steps"] if parts else None
+        config = config.scaled(
+            steps or steps_within(options.budget_minutes, config, task, processes)
+        )
+        task = make_task(config, data_folder(), processes.device, options.backbone_weights)
+    trainer = Trainer(config, task, processes)
+    if parts:
+        trainer.restore(parts)
+    elif options.start is not None:
+        trainer.start_from(load_checkpoint(options.start)["average"])
+    options.out.mkdir(parents=True, exist_ok=True)
+    with Journal(trainer, options.out, options.tensorboard) as journal:
+        Run(trainer, journal, options.out, options.max_minutes, began).go()
+    processes.leave()
+
+
+def main() -> int:
+    began = time.monotonic()
+    parser = argparse.ArgumentParser(prog="sapnet-train", description="Trains a network.")
+    parser.add_argument("--config", type=Path, required=True, metavar="YAML")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--resume", action="store_true", help="go on from FOLDER/last.pt")
+    parser.add_argument(
+        "--start", type=Path, metavar="CHECKPOINT", help="begin with its averaged weights"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--max-minutes", type=float, default=math.inf, help="stop, saved, inside this time"
+    )
+    parser.add_argument(
+        "--budget-minutes",
+        type=float,
+        help="measure, and stretch or shrink the whole schedule to about this long",
+    )
+    parser.add_argument("--tensorboard", action="store_true", help="write FOLDER/tensorboard too")
+    parser.add_argument(
+        "--backbone-weights",
+        type=Path,
+        metavar="FOLDER",
+        help="ImageNet weights for the losses, NAME.safetensors; default: torchvision downloads",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    try:
+        run(parser.parse_intermixed_args(), began)
+    except SapnetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
