@@ -13,8 +13,7 @@ from filelock import FileLock, Timeout
 
 from sapnet_stream.errors import OutputError, UsageError
 from sapnet_stream.identity import Identity
-from sapnet_stream.target import free_name
-from sapnet_stream.video.encode import write_error
+from sapnet_stream.target import free_name, write_failure
 from sapnet_stream.video.join import VideoPart
 
 _RECORDS = "[0-9]*.json"
@@ -69,7 +68,7 @@ class Journal:
             self.parts = {record.number: record for record in records if record}
             end = _load(folder / "end.json")
         except OSError as error:
-            raise write_error(folder, error) from error
+            raise write_failure(folder, error) from error
         except (ValueError, KeyError) as error:
             raise UsageError(f"{folder} is damaged: add --overwrite to begin anew") from error
         self.count = end["parts"] if end else None
@@ -145,7 +144,7 @@ class Journal:
         try:
             _save(self.folder / name, content)
         except OSError as error:
-            raise write_error(self.folder, error) from error
+            raise write_failure(self.folder, error) from error
 
     def _record(self, path: Path) -> PartRecord | None:
         """What `add` saved, if its file is still as it was."""
@@ -177,7 +176,7 @@ def claimed(folder: Path) -> Iterator[None]:
             f"{folder} is in use by another sapnet-stream: wait for it, or name another output"
         ) from error
     except OSError as error:
-        raise write_error(folder, error) from error
+        raise write_failure(folder, error) from error
     try:
         yield
     finally:

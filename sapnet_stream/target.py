@@ -1,5 +1,6 @@
 """The name of the result: never over something that must not be lost."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -48,3 +49,10 @@ def free_name(target: Path) -> Path:
         if not name.exists():
             return name
         number = str(int(number or 1) + 1)
+
+
+def write_failure(path: Path, error: OSError) -> OutputError:
+    """What to say of an error of the file system."""
+    if error.errno == errno.ENOSPC:
+        return OutputError(f"the disk of {path} is full: free space and run again with --resume")
+    return OutputError(f"{path} cannot be written: {error.strerror or error}")

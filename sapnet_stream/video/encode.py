@@ -1,6 +1,5 @@
 """Frames into a file of video alone."""
 
-import errno
 import os
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +9,7 @@ import av
 import av.container
 
 from sapnet_stream.errors import OutputError
+from sapnet_stream.target import write_failure
 from sapnet_stream.video.codec import EncoderPlan
 from sapnet_stream.video.container import container_format
 from sapnet_stream.video.demux import Packet
@@ -82,7 +82,7 @@ class VideoEncoder:
             with self.path.open("rb") as file:
                 os.fsync(file.fileno())
         except OSError as error:
-            raise write_error(self.path, error) from error
+            raise write_failure(self.path, error) from error
 
     def abort(self) -> None:
         """Close an unfinished file, which nobody needs; after `finish`, do nothing."""
@@ -124,7 +124,7 @@ class VideoEncoder:
                 self.pts.append(packet.pts)
                 self._container.mux_one(packet)
         except OSError as error:
-            raise write_error(self.path, error) from error
+            raise write_failure(self.path, error) from error
 
 
 def add_video(
@@ -166,11 +166,3 @@ def refusal(info: VideoInfo, plan: EncoderPlan) -> OutputError:
         f"{plan.encoder} cannot encode {info.width}x{info.height} {plan.pixel_format} "
         f"with {plan}: choose another --codec or --preset"
     )
-
-
-def write_error(path: Path, error: OSError) -> OutputError:
-    """What the system says of a file that cannot be written, in one sentence."""
-    if error.errno == errno.ENOSPC:
-        return OutputError(f"the disk of {path} is full: free space, then --resume")
-    reason = error.strerror or str(error)
-    return OutputError(f"{path} cannot be written: {reason}")

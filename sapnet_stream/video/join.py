@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sapnet_stream.errors import OutputError
+from sapnet_stream.target import write_failure
 from sapnet_stream.video.codec import EncoderPlan
 from sapnet_stream.video.container import container_format
 from sapnet_stream.video.demux import Packet
-from sapnet_stream.video.encode import add_video, refusal, write_error
+from sapnet_stream.video.encode import add_video, refusal
 from sapnet_stream.video.info import VideoInfo
 from sapnet_stream.video.others import OtherStreams
 
@@ -79,7 +80,7 @@ def join(
         with target.open("rb") as file:
             os.fsync(file.fileno())
     except OSError as error:
-        raise write_error(target, error) from error
+        raise write_failure(target, error) from error
     finally:
         _close(container)
 

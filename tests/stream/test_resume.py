@@ -385,6 +385,9 @@ def test_a_full_disk_is_told_and_the_job_goes_on_with_more_space(
         pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     assert "status 4" in done.stdout and "out.mkv\n" not in done.stdout
-    assert "is full: free space, then --resume" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        "is full: free space and run again with --resume" in done.stderr
+        and "Traceback" not in done.stderr
+    )
     assert len(read_clip(tmp_path / "out.mkv").times) == 150
     assert json.dumps(read_clip(source).tags["size"]) == "[96, 64]"
