@@ -14,6 +14,7 @@ from sapnet_stream.networks.executor import Executor, choose_executor, default_d
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.weights import load_network, tensors_sha256
 from sapnet_stream.video.colour import add_change, to_rgb
+from sapnet_stream.video.field import split_fields, weave_fields
 from sapnet_stream.video.frame import Frame
 
 T = TypeVar("T")
@@ -117,12 +118,11 @@ class DerainEngine:
 
     @torch.no_grad()
     def frame(self, frame: Frame) -> Frame:
-        """Derain a decoded frame: only what the network changes leaves the source's samples."""
-        with _one_thread():
-            rgb = to_rgb(frame, self.device)
-        clean = self._derained(rgb)
-        with _one_thread():
-            return add_change(frame, self._change(rgb, clean))
+        """Derain a decoded frame: only what the network changes leaves the source's samples.
+
+        Fields are derained one by one, and pictures as they are seen: upright.
+        """
+        return weave_fields(tuple(self._picture(field) for field in split_fields(frame)))
 
     def frames(self, items: Iterable[Frame | T]) -> Generator[Frame | T, None, None]:
         """Derain the frames of a stream; whatever else travels in it passes untouched."""
@@ -136,6 +136,14 @@ class DerainEngine:
             TooLargeError: naming the bytes such a picture needs.
         """
         self.executor.check_memory(height, width)
+
+    def _picture(self, frame: Frame) -> Frame:
+        turn = frame.orientation
+        with _one_thread():
+            rgb = turn.upright(to_rgb(frame, self.device)).contiguous()
+        clean = self._derained(rgb)
+        with _one_thread():
+            return add_change(frame, turn.stored(self._change(rgb, clean)))
 
     def _derained(self, rgb: Tensor) -> Tensor:
         try:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sapnet_stream.video.frame import Colour, Frame, PixelLayout
+from sapnet_stream.video.pq import gamma_from_pq, pq_change
 
 # On a CPU the conversions go through the picture in bands whose intermediates stay in cache;
 # a multiple of every chroma height.
@@ -25,13 +26,12 @@ def to_rgb(frame: Frame, device: torch.device | None = None) -> Tensor:
     """The picture as [1, 3, H, W] float32 R'G'B' in [0, 1] on `device` (default: the CPU).
 
     Chroma is repeated, not interpolated; colours outside RGB are clipped, which the source
-    planes never see.
+    planes never see. PQ is shown as a gamma signal (`gamma_from_pq`), alpha not at all.
     """
     device = device or torch.device("cpu")
     rgb = torch.empty(1, 3, frame.height, frame.width, device=device)
     for band in _bands(frame, device):
-        planes = [plane[rows].to(device).float() for plane, rows in band]
-        rgb[0, :, band[0][1]] = _rgb(planes, frame.layout, frame.colour).clamp_(0, 1)
+        rgb[0, :, band[0][1]] = _seen(frame, band, device)
     return rgb
 
 
@@ -40,29 +40,40 @@ def add_change(frame: Frame, change: Tensor) -> Frame:
 
     Args:
         frame: as it was decoded.
-        change: [1, 3, H, W] float32, in units of full scale; any device.
+        change: [1, 3, H, W] float32, of what `to_rgb` returned; any device.
 
     Returns:
-        A frame of the same layout on the CPU, samples rounded and held inside the code range.
+        A frame of the same layout on the CPU, samples rounded and held inside the code range;
+        alpha is the source's.
     """
     most = 2**frame.layout.bits - 1
-    changed = tuple(torch.empty_like(plane) for plane in frame.planes)
+    changed = [torch.empty_like(plane) for plane in frame.colour_planes]
     for band in _bands(frame, change.device):
-        deltas = _deltas(change[0, :, band[0][1]], frame.layout, frame.colour)
+        part = change[0, :, band[0][1]]
+        if frame.colour.pq:
+            part = pq_change(_seen(frame, band, change.device), part)
+        deltas = _deltas(part, frame.layout, frame.colour)
         for target, (plane, rows), delta in zip(changed, band, deltas, strict=True):
             target[rows] = delta.cpu().add_(plane[rows]).round_().clamp_(0, most)
-    return frame.with_planes(changed)
+    return frame.with_planes((*changed, *frame.planes[len(changed) :]))
+
+
+def _seen(frame: Frame, band: list[tuple[Tensor, slice]], device: torch.device) -> Tensor:
+    """A band as [3, rows, W] R'G'B' in [0, 1], a gamma signal."""
+    planes = [plane[rows].to(device).float() for plane, rows in band]
+    rgb = _rgb(planes, frame.layout, frame.colour).clamp_(0, 1)
+    return gamma_from_pq(rgb) if frame.colour.pq else rgb
 
 
 def _bands(frame: Frame, device: torch.device) -> Iterator[list[tuple[Tensor, slice]]]:
-    """Each plane with its rows of a horizontal band, luma first, from top to bottom."""
+    """Each plane of colour with its rows of a horizontal band, luma first, from the top."""
     step = _BAND_ROWS if device.type == "cpu" else frame.height
     for top in range(0, frame.height, step):
         bottom = min(top + step, frame.height)
-        each = [1, *[frame.layout.chroma_rows] * (len(frame.planes) - 1)]
+        each = [1, *[frame.layout.chroma_rows] * (len(frame.colour_planes) - 1)]
         yield [
             (plane, slice(top // rows, -(-bottom // rows)))
-            for plane, rows in zip(frame.planes, each, strict=True)
+            for plane, rows in zip(frame.colour_planes, each, strict=True)
         ]
 
 

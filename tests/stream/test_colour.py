@@ -32,18 +32,24 @@ SUBSAMPLINGS = {
     "411": (1, 4),
     "410": (4, 4),
 }
+# Every transfer of H.273 that is derained: gammas and what resembles them, PQ (16), HLG (18).
+TRANSFERS = (1, 2, 4, 5, 6, 7, 11, 12, 13, 14, 15, 16, 18)
 # The last is higher than the bands the conversion works in.
 SIZES = [(1, 1), (1, 33), (17, 1), (18, 31), (259, 3)]
 LAYOUTS = [
     f"{kind}{'' if bits == 8 else f'{bits}le'}"
     for kind, depths in {
         "yuv420p": (8, 9, 10, 12, 14, 16),
-        "yuv422p": (8, 10, 12, 16),
-        "yuv444p": (8, 10, 12, 16),
+        "yuv422p": (8, 9, 10, 12, 14, 16),
+        "yuv444p": (8, 9, 10, 12, 14, 16),
         "yuv440p": (8, 10, 12),
         "yuv411p": (8,),
         "yuv410p": (8,),
+        "yuva420p": (8, 9, 10, 16),
+        "yuva422p": (8, 9, 10, 12, 16),
+        "yuva444p": (8, 9, 10, 12, 16),
         "gbrp": (8, 9, 10, 12, 14, 16),
+        "gbrap": (8, 10, 12, 14, 16),
         "gray": (8, 9, 10, 12, 14, 16),
     }.items()
     for bits in depths
@@ -73,7 +79,7 @@ def reference_rgb(frame: Frame, kr: float, kb: float, full_range: bool) -> Array
     """[H, W, 3] in float64, from the definition of Y', Cb and Cr."""
     layout = frame.layout
     black, luma_swing, chroma_swing = codes(layout, full_range)
-    planes = [plane.numpy().astype(np.float64) for plane in frame.planes]
+    planes = [plane.numpy().astype(np.float64) for plane in frame.colour_planes]
     first = (planes[0] - black) / luma_swing
     if layout.model == "gray":
         red = green = blue = first
@@ -92,9 +98,11 @@ def reference_rgb(frame: Frame, kr: float, kb: float, full_range: bool) -> Array
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_zero_change_returns_every_plane_bit_for_bit(name: str) -> None:
     layout = pixel_layout(name)
-    for matrix, full_range in itertools.product(MATRICES, (False, True)):
+    # Gammas are all treated alike; PQ comes with the matrix of BT.2020.
+    tags = [(matrix, 1) for matrix in MATRICES] + [(9, 16)]
+    for (matrix, transfer), full_range in itertools.product(tags, (False, True)):
         for height, width in SIZES:
-            colour = Colour.from_tags(matrix, full_range, height)
+            colour = Colour.from_tags(matrix, full_range, height, transfer)
             frame = noise(layout, height, width, colour, seed=matrix)
             kept = [plane.clone() for plane in frame.planes]
             rgb = to_rgb(frame)
@@ -217,7 +225,34 @@ def test_a_matrix_that_is_no_matrix_is_refused(matrix: int) -> None:
         Colour.from_tags(matrix, False, 1080)
 
 
-@pytest.mark.parametrize("name", ["yuva420p", "pal8", "gbrpf32le", "rgba", "xyz12le", "gbrap"])
+def test_every_gamma_is_treated_alike() -> None:
+    colours = {transfer: Colour.from_tags(1, False, 1080, transfer) for transfer in TRANSFERS}
+    assert [transfer for transfer, colour in colours.items() if colour.pq] == [16]
+    assert len({colour for transfer, colour in colours.items() if transfer != 16}) == 1
+
+
+@pytest.mark.parametrize(
+    ("transfer", "name"), [(8, "linear"), (9, "logarithmic"), (10, "logarithmic"), (17, "SMPTE")]
+)
+def test_light_that_a_network_for_photographs_cannot_see_is_refused(
+    transfer: int, name: str
+) -> None:
+    with pytest.raises(InputError, match=rf"{name} .*transfer number {transfer} .* convert"):
+        Colour.from_tags(1, False, 1080, transfer)
+
+
+@pytest.mark.parametrize("name", ["yuva420p", "yuva444p12le", "gbrap10le"])
+def test_alpha_is_neither_seen_nor_changed(name: str) -> None:
+    layout = pixel_layout(name)
+    frame = noise(layout, 6, 10, Colour.from_tags(1, False, 1080))
+    opaque = frame.with_planes((*frame.planes[:3], torch.zeros_like(frame.planes[3])))
+    assert torch.equal(to_rgb(frame), to_rgb(opaque))
+    moved = add_change(frame, torch.full((1, 3, 6, 10), 0.2))
+    assert not torch.equal(moved.planes[0], frame.planes[0])
+    assert torch.equal(moved.planes[3], frame.planes[3])
+
+
+@pytest.mark.parametrize("name", ["pal8", "ya8", "gbrpf32le", "grayf32le", "xyz12le", "cuda"])
 def test_a_format_that_would_lose_a_part_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"{name} .* without losing"):
         planar_name(name)
