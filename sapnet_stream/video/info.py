@@ -7,7 +7,10 @@ from typing import Any
 import av
 import numpy as np
 
+from sapnet_stream.errors import InputError
 from sapnet_stream.video.frame import Colour, PixelLayout, pixel_layout, planar_name
+from sapnet_stream.video.hdr import StaticHdr, dynamic_hdr, static_hdr
+from sapnet_stream.video.orientation import Orientation
 
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 DEFAULT_TIME_BASE = Fraction(1, 1000)
@@ -30,6 +33,9 @@ class VideoInfo:
         sample_aspect_ratio: 0 when the stream does not say.
         display_matrix: nine integers that rotate or flip the picture for display, or None.
         interlaced: frames are two fields.
+        field_order: FFmpeg's AVFieldOrder, 0 when the stream does not say.
+        hdr: static metadata of a stream in PQ or HLG.
+        dynamic_hdr: names of metadata that changes from scene to scene and is left out.
     """
 
     width: int
@@ -47,6 +53,14 @@ class VideoInfo:
     sample_aspect_ratio: Fraction
     display_matrix: tuple[int, ...] | None
     interlaced: bool
+    field_order: int
+    hdr: StaticHdr
+    dynamic_hdr: tuple[str, ...]
+
+    @property
+    def orientation(self) -> Orientation:
+        """How players turn the picture."""
+        return Orientation.from_matrix(self.display_matrix)
 
 
 def video_info(
@@ -55,15 +69,21 @@ def video_info(
     """Describe `stream` by its first decoded picture, which knows what headers leave open.
 
     Raises:
-        InputError: the pixel format or the colour matrix cannot be kept.
+        InputError: the pixel format, colour matrix or transfer is not supported, or the
+            stream has transparency that its decoder does not hand out.
     """
     layout = pixel_layout(planar_name(picture.format.name))
+    if stream.metadata.get("alpha_mode") == "1" and not layout.alpha:
+        raise InputError(
+            f"the transparency of this {stream.codec_context.codec.canonical_name} video cannot "
+            "be read: convert it to ProRes 4444 or FFV1 first"
+        )
     full_range = picture.color_range == FULL_RANGE or picture.format.name.startswith("yuvj")
     return VideoInfo(
         width=picture.width,
         height=picture.height,
         layout=layout,
-        colour=Colour.from_tags(picture.colorspace, full_range, picture.height),
+        colour=Colour.from_tags(picture.colorspace, full_range, picture.height, picture.color_trc),
         codec=stream.codec_context.codec.canonical_name,
         rate=average_rate(stream),
         time_base=Fraction(stream.time_base or DEFAULT_TIME_BASE),
@@ -75,6 +95,9 @@ def video_info(
         sample_aspect_ratio=Fraction(stream.codec_context.sample_aspect_ratio or 0),
         display_matrix=_display_matrix(picture),
         interlaced=picture.interlaced_frame,
+        field_order=stream.codec_context.field_order,
+        hdr=static_hdr(picture),
+        dynamic_hdr=tuple(dynamic_hdr(picture)),
     )
 
 
