@@ -1,15 +1,22 @@
 """Which encoder, at which quality, in which pixel format."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import av
 import av.container
 import torch
+from av.codec.context import CodecContext
+from av.video.codeccontext import VideoCodecContext
 
 from sapnet_stream.errors import OutputError, UsageError
-from sapnet_stream.video.frame import PixelLayout, is_planar, pixel_layout
+from sapnet_stream.video.encoder_option import check_names, check_start, merged
+from sapnet_stream.video.frame import BT601, BT709, HD_LINES, pixel_layout, planar_name
+from sapnet_stream.video.hdr import StaticHdr
 from sapnet_stream.video.info import VideoInfo
+from sapnet_stream.video.pixel_format import choose_pixel_format
+
+LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 
 
 @dataclass(frozen=True)
@@ -18,10 +25,12 @@ class Encoder:
 
     Attributes:
         name: FFmpeg's encoder.
-        crf: default constant rate factor (lower is better), None for a lossless codec.
+        crf: default quality (lower is better), None where another option or nothing sets it.
         preset_option: name of the option that trades speed for size, None without one.
         preset: its default.
         options: what else the encoder needs.
+        crf_option: name of the quality's option.
+        alpha: transparency survives in every reader; VP9's and HEVC's does not.
     """
 
     name: str
@@ -29,44 +38,80 @@ class Encoder:
     preset_option: str | None
     preset: str
     options: tuple[tuple[str, str], ...] = ()
+    crf_option: str = "crf"
+    alpha: bool = False
 
 
 # Visually lossless for photographs; a file derained once should not look encoded twice.
+# ProRes takes its profile from the pixel format, HQ or 4444.
 ENCODERS = {
     "h264": Encoder("libx264", 18, "preset", "medium"),
     "hevc": Encoder("libx265", 20, "preset", "medium", (("x265-params", "log-level=error"),)),
     "av1": Encoder("libsvtav1", 24, "preset", "8"),
     "vp9": Encoder("libvpx-vp9", 24, "cpu-used", "4", (("row-mt", "1"), ("b", "0"))),
-    "ffv1": Encoder("ffv1", None, None, "", (("level", "3"), ("slicecrc", "1"))),
+    "prores": Encoder("prores_ks", None, None, "", (("vendor", "apl0"),), alpha=True),
+    "ffv1": Encoder("ffv1", None, None, "", (("level", "3"), ("slicecrc", "1")), alpha=True),
 }
 
-# Their pictures are cropped in units of chroma samples, so 4:2:0 cannot have an odd size.
-WHOLE_CHROMA_ONLY = ("h264", "hevc")
+# Encoders on a graphics processor, by the end of their names, with the quality that is nearest
+# to the above. Others (amf, videotoolbox, v4l2m2m) keep their own defaults.
+HARDWARE = {
+    "nvenc": Encoder("", 19, "preset", "p5", (("rc", "vbr"), ("b", "0")), "cq"),
+    "qsv": Encoder("", 19, "preset", "medium", (), "global_quality"),
+    "amf": Encoder("", None, None, ""),
+    "videotoolbox": Encoder("", None, None, ""),
+    "v4l2m2m": Encoder("", None, None, ""),
+    "vaapi": Encoder("", None, None, ""),
+}
 
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """What the user asked for; None leaves the choice to the source and the codec."""
+    """What the user asked for; None leaves the choice to the source and the codec.
+
+    Attributes:
+        codec: one of `ENCODERS`, or a hardware encoder by FFmpeg's name ("h264_nvenc").
+        crf: 0 (best) to 63.
+        preset: the encoder's own name of an effort.
+        pixel_format: FFmpeg's name, one that the encoder takes.
+        options: more of the encoder's own options, which win over the defaults.
+    """
 
     codec: str | None = None
     crf: float | None = None
     preset: str | None = None
+    pixel_format: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.codec is not None and self.codec not in ENCODERS:
-            raise UsageError(f"--codec must be one of {', '.join(ENCODERS)}, got {self.codec!r}")
+        if self.codec is not None and self.codec not in ENCODERS and not _hardware(self.codec):
+            raise UsageError(
+                f"--codec must be one of {', '.join(ENCODERS)}, or a hardware encoder such as "
+                f"h264_nvenc or hevc_qsv, got {self.codec!r}"
+            )
         if self.crf is not None and not 0 <= self.crf <= 63:
             raise UsageError(f"--crf must be 0 (best) to 63, got {self.crf:g}")
 
 
 @dataclass(frozen=True)
 class EncoderPlan:
-    """The encoder, options and pixel format that a file will be written with."""
+    """The encoder, options and pixel format that a file will be written with.
+
+    Attributes:
+        codec: FFmpeg's name of the codec.
+        encoder: and of the encoder.
+        options: by the encoder's own names.
+        pixel_format: of the pictures it gets.
+        matrix: colour matrix of these, FFmpeg's AVColorSpace.
+        color_range: likewise, AVColorRange.
+    """
 
     codec: str
     encoder: str
     options: dict[str, str]
     pixel_format: str
+    matrix: int
+    color_range: int
 
     def __str__(self) -> str:
         options = " ".join(f"{key}={value}" for key, value in self.options.items())
@@ -81,37 +126,58 @@ def plan_encoder(
     """Fill what `settings` leaves open: the source's codec if the container takes it.
 
     Raises:
-        OutputError: the container cannot hold the codec, or no encoder is built in.
-        UsageError: an option the codec does not have.
+        OutputError: the container cannot hold the codec, no encoder is built in, or it does
+            not start here; the encoder cannot hold the picture's size or transparency.
+        UsageError: an option or pixel format that the encoder does not have.
     """
     codec = settings.codec or _codec_for(info.codec, container)
-    if codec not in container.supported_codecs:
-        raise OutputError(
-            f"{container.format.name} files cannot hold {codec}: name the output .mkv, "
-            "or choose another --codec"
-        )
-    encoder = ENCODERS[codec]
-    if settings.crf is not None and encoder.crf is None:
-        raise UsageError(f"{codec} is lossless and has no --crf")
-    if settings.preset is not None and encoder.preset_option is None:
-        raise UsageError(f"{codec} has no --preset")
-    # SVT-AV1 writes to the terminal whatever FFmpeg is told; 1 leaves errors.
-    os.environ.setdefault("SVT_LOG", "1")
-    options = dict(encoder.options)
-    if encoder.name == "libx264" and torch.backends.cpu.get_cpu_capability() == "AVX512":
-        # x264's AVX-512 code gives other pictures each time (mbtree with B-frames, core 165).
-        options["x264-params"] = "asm=AVX2,FMA3,BMI2,LZCNT"
-    if encoder.crf is not None:
-        options["crf"] = f"{encoder.crf if settings.crf is None else settings.crf:g}"
-    if encoder.preset_option is not None:
-        options[encoder.preset_option] = settings.preset or encoder.preset
+    encoder = ENCODERS.get(codec) or _hardware(codec)
+    assert encoder is not None
     try:
-        formats = av.codec.Codec(encoder.name, "w").video_formats or []
+        context = CodecContext.create(encoder.name, "w")
     except av.codec.codec.UnknownCodecError as error:
         raise OutputError(
             f"this PyAV was built without {encoder.name}: choose another --codec"
         ) from error
-    return EncoderPlan(codec, encoder.name, options, _pixel_format(codec, info, formats))
+    assert isinstance(context, VideoCodecContext)
+    family = context.codec.canonical_name
+    if family not in container.supported_codecs:
+        raise OutputError(
+            f"{container.format.name} files cannot hold {family}: name the output .mkv, "
+            "or choose another --codec"
+        )
+    # SVT-AV1 writes to the terminal whatever FFmpeg is told; 1 leaves errors.
+    os.environ.setdefault("SVT_LOG", "1")
+    formats = context.codec.video_formats or []
+    pixel_format = choose_pixel_format(
+        settings.pixel_format, [f.name for f in formats], info, family, alpha=encoder.alpha
+    )
+    options = _options(codec, encoder, settings, pixel_format)
+    options = merged(merged(options, _hdr_options(codec, info.hdr)), settings.options)
+    tags = _matrix_and_range(info, pixel_format)
+    plan = EncoderPlan(family, encoder.name, options, pixel_format, *tags)
+    # Opening costs an encoder's start, and what is ours by default is known to open.
+    if settings.options or settings.preset or codec not in ENCODERS:
+        check_names(context, settings.options)
+        check_start(context, options, pixel_format, info)
+    return plan
+
+
+def _matrix_and_range(info: VideoInfo, pixel_format: str) -> tuple[int, int]:
+    """The source's, unless RGB has to become Y'CbCr."""
+    target = pixel_layout(planar_name(pixel_format))
+    if info.layout.model != "rgb" or target.model == "rgb":
+        return info.matrix, info.color_range
+    return (BT709 if info.height >= HD_LINES else BT601), LIMITED_RANGE
+
+
+def _hdr_options(codec: str, hdr: StaticHdr) -> dict[str, str]:
+    """Televisions read it in the bitstream; other encoders leave it to the container."""
+    if hdr and codec == "hevc":
+        return {"x265-params": hdr.x265_params()}
+    if hdr and codec == "av1":
+        return {"svtav1-params": hdr.svtav1_params()}
+    return {}
 
 
 def _codec_for(source_codec: str, container: av.container.OutputContainer) -> str:
@@ -125,29 +191,34 @@ def _codec_for(source_codec: str, container: av.container.OutputContainer) -> st
     )
 
 
-def _pixel_format(codec: str, info: VideoInfo, formats: list[av.VideoFormat]) -> str:
-    """The encoder's format nearest to the source's: itself, else the one that loses least."""
-    layouts = [pixel_layout(f.name) for f in formats if is_planar(f.name)]
-    if codec in WHOLE_CHROMA_ONLY:
-        layouts = [
-            layout
-            for layout in layouts
-            if info.width % layout.chroma_columns == info.height % layout.chroma_rows == 0
-        ]
-    return min(layouts, key=lambda layout: _loss(info.layout, layout)).name
+def _hardware(name: str) -> Encoder | None:
+    """The hardware encoder of that name, or None where the name is none's."""
+    kind = HARDWARE.get(name.rpartition("_")[2])
+    if kind is None or "_" not in name:
+        return None
+    return replace(kind, name=name)
 
 
-def _loss(source: PixelLayout, target: PixelLayout) -> tuple[int, ...]:
-    """What `target` takes away, worst first; at last what it stores in vain."""
-    gray = source.model == "gray"
-    rows, columns = (4, 4) if gray else (source.chroma_rows, source.chroma_columns)
-    return (
-        target.model == "gray" and not gray,
-        max(0, source.bits - target.bits),
-        source.model != target.model and "rgb" in (source.model, target.model),
-        max(0, target.chroma_rows - rows),
-        max(0, target.chroma_columns - columns),
-        source.model != target.model,
-        target.bits - source.bits,
-        -target.chroma_rows * target.chroma_columns,
-    )
+def _options(
+    codec: str, encoder: Encoder, settings: EncoderSettings, pixel_format: str
+) -> dict[str, str]:
+    """The encoder's options, before the user's own."""
+    for option, value, known in (
+        ("--crf", settings.crf, encoder.crf is not None),
+        ("--preset", settings.preset, encoder.preset_option is not None),
+    ):
+        if value is not None and not known:
+            lossless = "is lossless and " if codec == "ffv1" else ""
+            raise UsageError(f"{codec} {lossless}has no {option}: leave it out")
+    options = dict(encoder.options)
+    if encoder.crf is not None:
+        crf = encoder.crf if settings.crf is None else settings.crf
+        options[encoder.crf_option] = f"{crf:g}"
+    if encoder.preset_option is not None:
+        options[encoder.preset_option] = settings.preset or encoder.preset
+    if encoder.name == "libx264" and torch.backends.cpu.get_cpu_capability() == "AVX512":
+        # x264's AVX-512 code gives other pictures each time (mbtree with B-frames, core 165).
+        options["x264-params"] = "asm=AVX2,FMA3,BMI2,LZCNT"
+    if codec == "prores":
+        options["profile"] = "4444" if "444" in pixel_format else "hq"
+    return options
