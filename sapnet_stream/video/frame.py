@@ -3,12 +3,15 @@
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
 from sapnet_stream.errors import InputError
 from sapnet_stream.video.orientation import AS_STORED, Orientation
+
+if TYPE_CHECKING:
+    from av import VideoFrame
 
 # ITU-T H.273 table 4, by FFmpeg's AVColorSpace number: (Kr, Kb) of R'G'B' -> Y'CbCr.
 LUMA_WEIGHTS = {
@@ -205,6 +208,8 @@ class Frame:
         keyframe: the source could be cut here.
         interlaced: even and odd rows are two fields, of two moments.
         orientation: how players turn the planes for display.
+        picture: the decoder's own, whose captions, timecode and field order the encoder hands
+            on by painting over it; None for a frame from elsewhere.
     """
 
     planes: tuple[Tensor, ...]
@@ -216,6 +221,7 @@ class Frame:
     keyframe: bool = False
     interlaced: bool = False
     orientation: Orientation = AS_STORED
+    picture: "VideoFrame | None" = None
 
     @property
     def height(self) -> int:

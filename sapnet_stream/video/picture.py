@@ -36,10 +36,29 @@ def write_planes(planes: tuple[Tensor, ...], layout: PixelLayout) -> av.VideoFra
     """A picture that holds copies of `planes`, without time or colour tags."""
     height, width = planes[0].shape
     picture = av.VideoFrame(width, height, layout.name)
+    _paint(picture, planes)
+    return picture
+
+
+def repainted(picture: av.VideoFrame, planes: tuple[Tensor, ...]) -> av.VideoFrame:
+    """A decoded picture with other samples; captions, timecode and field order stay with it.
+
+    Args:
+        picture: spent by this; in a planar format.
+        planes: of that format and the picture's size.
+    """
+    # The decoder may still need the old samples.
+    picture.make_writable()
+    _paint(picture, planes)
+    # The encoder decides anew which picture depends on which.
+    picture.pict_type = 0
+    return picture
+
+
+def _paint(picture: av.VideoFrame, planes: tuple[Tensor, ...]) -> None:
     for plane, samples in zip(picture.planes, planes, strict=True):
         memory = np.frombuffer(memoryview(plane), samples.numpy().dtype)
         memory.reshape(samples.shape[0], -1)[:, : samples.shape[1]] = samples.numpy()
-    return picture
 
 
 def with_neutral_chroma(
