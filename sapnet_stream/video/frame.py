@@ -68,7 +68,7 @@ _PLANAR_RGB = re.compile(r"gbr(a?)p(\d*)(?:le)?")
 _GRAY = re.compile(r"gray(\d*)(?:le)?")
 
 # Formats with the same samples in another order; repacking them loses nothing.
-_PLANAR_TWINS = {
+PLANAR_TWINS = {
     "nv12": "yuv420p",
     "nv21": "yuv420p",
     "nv16": "yuv422p",
@@ -121,7 +121,7 @@ def planar_name(pixel_format: str) -> str:
     """
     # yuvj differs from yuv by its range alone, which `Colour` keeps.
     name = re.sub("be$", "le", pixel_format).replace("yuvj", "yuv")
-    name = _PLANAR_TWINS.get(name, name)
+    name = PLANAR_TWINS.get(name, name)
     if is_planar(name):
         return name
     raise InputError(

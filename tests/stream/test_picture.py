@@ -10,7 +10,7 @@ import pytest
 
 from sapnet_stream.errors import InputError
 from sapnet_stream.video.decode import VideoDecoder
-from sapnet_stream.video.frame import pixel_layout, planar_name
+from sapnet_stream.video.frame import PLANAR_TWINS, pixel_layout, planar_name
 from sapnet_stream.video.picture import read_planes
 
 Make = Callable[..., Path]
@@ -37,9 +37,16 @@ FASTEST_OF = {"av1": "12", "vp9": "8"}
         "yuv444p14le",
         "yuv420p16le",
         "gray10le",
+        "gray12le",
         "gray16le",
         "gbrp10le",
+        "gbrp12le",
+        "gbrp14le",
         "gbrp16le",
+        "yuva420p",
+        "yuva422p10le",
+        "yuva444p12le",
+        "gbrap10le",
     ],
 )
 def test_nothing_changes_through_a_lossless_codec(
@@ -80,6 +87,16 @@ def test_packed_samples_arrive_unchanged(make_picture: Any, pixel_format: str) -
     planes = read_planes(picture, pixel_layout(planar_name(pixel_format)))
     for plane, samples in zip(planes, PACKED[pixel_format](rows), strict=True):
         assert np.array_equal(plane.numpy(), samples)
+
+
+@pytest.mark.parametrize("pixel_format", sorted(PLANAR_TWINS))
+def test_repacking_loses_nothing(make_picture: Any, pixel_format: str) -> None:
+    packed = make_picture(32, 16, pixel_format, 5)
+    planar = packed.reformat(format=planar_name(pixel_format))
+    # Once more, for packed formats may have bits that mean nothing.
+    again = planar.reformat(format=pixel_format).reformat(format=planar.format.name)
+    for one, other in zip(planar.planes, again.planes, strict=True):
+        assert bytes(one) == bytes(other)
 
 
 @pytest.mark.parametrize(
