@@ -208,7 +208,7 @@ def _options(
         ("--preset", settings.preset, encoder.preset_option is not None),
     ):
         if value is not None and not known:
-            lossless = "is lossless and " if codec == "ffv1" else ""
+            lossless = "is lossless and " if (codec, option) == ("ffv1", "--crf") else ""
             raise UsageError(f"{codec} {lossless}has no {option}: leave it out")
     options = dict(encoder.options)
     if encoder.crf is not None:
