@@ -29,6 +29,8 @@ class OtherStreams:
     Attributes:
         left_out: sentences on streams that the target's container cannot hold.
         retimed: packets whose time went back.
+        missing: packets of video in the index of the file that it, read to its end, did not
+            hold.
 
     Raises:
         InputError: the file cannot be read.
@@ -40,9 +42,8 @@ class OtherStreams:
         self._demuxer = Demuxer(path)
         self._copies: dict[int, Stream] = {}
         self._last_dts: dict[int, int] = {}
-        self._video_packets = 0
         self.left_out: list[str] = []
-        self.retimed = 0
+        self.retimed = self.missing = 0
 
     def __enter__(self) -> Self:
         return self
@@ -59,13 +60,6 @@ class OtherStreams:
     def damaged(self) -> int:
         """1 if the demuxer could not find its way to the end of the file."""
         return self._demuxer.damaged
-
-    @property
-    def missing(self) -> int:
-        """Packets of video in the index of the file that it, read to its end, did not hold."""
-        if self._span != WHOLE:
-            return 0
-        return max(0, len(self._demuxer.video.index_entries) - self._video_packets)
 
     def add_to(self, target: av.container.OutputContainer) -> None:
         """Add the streams that `target` can hold, and the tags, before its header is written."""
@@ -85,12 +79,16 @@ class OtherStreams:
         if begin is not None:
             self._demuxer.seek(begin - _SKEW_SECONDS)
         # The video's are read to know how many there are, and where the end is.
-        streams = [self._demuxer.video, *self._demuxer.others]
-        for packet in self._demuxer.packets(streams, self._span.end):
-            if packet.stream.index == self._demuxer.video.index:
-                self._video_packets += 1
+        video = self._demuxer.video
+        pictures = 0
+        for packet in self._demuxer.packets([video, *self._demuxer.others], self._span.end):
+            if packet.stream.index == video.index:
+                pictures += 1
             elif packet.stream.index in self._copies and self._cut(packet):
                 yield self._moved(packet)
+        if self._span == WHOLE:
+            # Now, for PyAV 19 does not count in a closed file.
+            self.missing = max(0, len(video.index_entries) - pictures)
 
     def _cut(self, packet: Packet) -> bool:
         """Whether a packet belongs to the span; a subtitle that is shown as it begins does."""
