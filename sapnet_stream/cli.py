@@ -103,9 +103,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--dtype", choices=list(DTYPES), help="arithmetic (the device's fastest)")
     add("--memory", type=_number, metavar="GIB", help="most a frame may use (what is free)")
     add("--weights", metavar="NAME|FILE", help="the network's weights (sapnet)")
-    add("--codec", choices=list(ENCODERS), help="of the output (the input's, else h264)")
+    add("--deinterlace", action="store_true", help="whole pictures of frames that are two fields")
+    add("--codec", metavar="NAME", help=f"{', '.join(ENCODERS)}, h264_nvenc ... (the input's)")
     add("--crf", type=_number, metavar="0..63", help="quality, lower is better (h264: 18)")
     add("--preset", metavar="NAME", help="encoder effort (h264: medium)")
+    add("--pix-fmt", metavar="NAME", help="pixel format (nearest to the input's)")
+    add(
+        "--encoder-option",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="another of its own",
+    )
     add("--resume", action="store_true", help="go on with what an earlier run left")
     add("--keep-partial", action="store_true", help="only write what an earlier run finished")
     add("--overwrite", action="store_true", help="replace OUTPUT if it exists")
@@ -121,7 +131,14 @@ def _derain(options: argparse.Namespace, arguments: list[str], console: Console,
         start_seconds=options.start,
         duration_seconds=options.duration,
         compare=options.compare,
-        encoder=EncoderSettings(options.codec, options.crf, options.preset),
+        deinterlace=options.deinterlace,
+        encoder=EncoderSettings(
+            options.codec,
+            options.crf,
+            options.preset,
+            options.pix_fmt,
+            dict(options.encoder_option),
+        ),
         overwrite=options.overwrite,
         resume=options.resume,
         keep_partial=options.keep_partial,
@@ -205,3 +222,11 @@ def _number(text: str) -> float:
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"{text} is not a finite number")
     return number
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """An encoder's option and its value."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form option=value")
+    return key, value

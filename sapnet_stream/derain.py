@@ -23,6 +23,7 @@ from sapnet_stream.video.frame import Frame
 from sapnet_stream.video.info import VideoInfo
 from sapnet_stream.video.others import OtherStreams
 from sapnet_stream.video.span import span_between
+from sapnet_stream.video.verify import verify_written
 
 # Says that the finished file gets its name now.
 _PLACING = "placing"
@@ -176,6 +177,7 @@ def _work(prepared: PreparedJob, engine: DerainEngine, journal: Journal) -> Part
         plan=prepared.plan,
         engine=engine,
         compare=side_by_side if job.compare else None,
+        deinterlace=job.deinterlace,
         journal=journal,
     )
 
@@ -192,6 +194,7 @@ def _finish(prepared: PreparedJob, journal: Journal, stop: Stop, stats: list[Sta
     count = None if journal.complete else journal.leading()[-1].number + 1
     others = prepared.join(parts, result, count, stop.check)
     warnings = _warnings(prepared, journal, others)
+    warnings += verify_written(result, prepared.plan, prepared.info)
     frames = sum(len(part.pts) for part in parts)
     if not journal.complete:
         partial = journal.partial_target(job.target)
@@ -232,5 +235,8 @@ def _warnings(prepared: PreparedJob, journal: Journal, others: OtherStreams) -> 
             "time and were moved behind the packet before"
         )
     if prepared.source_info.interlaced:
-        warnings.append(f"{source} is interlaced: its two fields were derained as one picture")
+        warnings.append(
+            f"{source} is interlaced: its fields were derained one by one and stay fields; "
+            "--deinterlace makes whole pictures of them"
+        )
     return warnings

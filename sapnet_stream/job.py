@@ -34,6 +34,7 @@ class Job:
         start_seconds: leave out what is before, and let the output begin at zero.
         duration_seconds: and what is this much later.
         compare: "side" writes input and output side by side.
+        deinterlace: make whole pictures of frames that are two fields.
         encoder: codec, quality and effort.
         overwrite: replace an existing target, and begin anew what was not finished.
         resume: go on with what is done of an unfinished job, if there is any.
@@ -46,6 +47,7 @@ class Job:
     start_seconds: float | None = None
     duration_seconds: float | None = None
     compare: str | None = None
+    deinterlace: bool = False
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     overwrite: bool = False
     resume: bool = False
@@ -121,10 +123,11 @@ def prepare(job: Job, engine: DerainEngine) -> PreparedJob:
         SapnetError: the source cannot be read or is too large, or the target cannot hold it.
     """
     span = span_between(job.source, job.start_seconds, job.duration_seconds)
-    with VideoDecoder(job.source, span) as decoder:
+    with VideoDecoder(job.source, span, deinterlace=job.deinterlace) as decoder:
         source_info, begin = decoder.info, decoder.begin_seconds
         metadata = decoder.metadata
-    engine.check_memory(source_info.height, source_info.width)
+    height, width = source_info.orientation.size(source_info.height, source_info.width)
+    engine.check_memory(height, width)
     info = side_by_side_info(source_info) if job.compare else source_info
     with av.open(io.BytesIO(), "w", format=container_format(job.target)) as container:
         plan = plan_encoder(job.encoder, info, container)
@@ -133,6 +136,7 @@ def prepare(job: Job, engine: DerainEngine) -> PreparedJob:
         "--start": f"{job.start_seconds}",
         "--duration": f"{job.duration_seconds}",
         "--compare": f"{job.compare}",
+        "--deinterlace": f"{job.deinterlace}",
         "the encoder": f"{plan}",
         "the length of parts": f"{job.part_seconds:g} s",
         **engine.identity,

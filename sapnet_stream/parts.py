@@ -39,6 +39,7 @@ class PartWork:
         plan: of their encoder.
         engine: what derains.
         compare: joins a frame and its derained one into the picture to write, or None.
+        deinterlace: make whole pictures of frames that are two fields.
         journal: where finished parts are noted.
     """
 
@@ -50,6 +51,7 @@ class PartWork:
     plan: EncoderPlan
     engine: DerainEngine
     compare: Callable[[Frame, Frame], Frame] | None
+    deinterlace: bool
     journal: Journal
 
     def run(
@@ -73,7 +75,12 @@ class PartWork:
         # A seek into a damaged file may show another picture than reading up to there.
         careful = any(part.damaged or part.retimed for part in self.journal.parts.values())
         try:
-            decoder = VideoDecoder(self.source, self.part_span(first, behind), careful=careful)
+            decoder = VideoDecoder(
+                self.source,
+                self.part_span(first, behind),
+                careful=careful,
+                deinterlace=self.deinterlace,
+            )
         except NoFrameError:
             _PartWriter(self, first).finish(first + 1 if behind is None else behind, (0, 0))
             if behind is None:

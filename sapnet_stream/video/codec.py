@@ -16,6 +16,8 @@ from sapnet_stream.video.hdr import StaticHdr
 from sapnet_stream.video.info import VideoInfo
 from sapnet_stream.video.pixel_format import choose_pixel_format
 
+# Codecs that code two fields as such when told; FFV1 needs no telling, the others cannot.
+INTERLACED = ("h264", "prores")
 LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 
 
@@ -46,7 +48,9 @@ class Encoder:
 # ProRes takes its profile from the pixel format, HQ or 4444.
 ENCODERS = {
     "h264": Encoder("libx264", 18, "preset", "medium"),
-    "hevc": Encoder("libx265", 20, "preset", "medium", (("x265-params", "log-level=error"),)),
+    "hevc": Encoder(
+        "libx265", 20, "preset", "medium", (("x265-params", "log-level=error"), ("a53cc", "1"))
+    ),
     "av1": Encoder("libsvtav1", 24, "preset", "8"),
     "vp9": Encoder("libvpx-vp9", 24, "cpu-used", "4", (("row-mt", "1"), ("b", "0"))),
     "prores": Encoder("prores_ks", None, None, "", (("vendor", "apl0"),), alpha=True),
@@ -152,7 +156,7 @@ def plan_encoder(
     pixel_format = choose_pixel_format(
         settings.pixel_format, [f.name for f in formats], info, family, alpha=encoder.alpha
     )
-    options = _options(codec, encoder, settings, pixel_format)
+    options = _options(codec, family, encoder, settings, pixel_format, interlaced=info.interlaced)
     options = merged(merged(options, _hdr_options(codec, info.hdr)), settings.options)
     tags = _matrix_and_range(info, pixel_format)
     plan = EncoderPlan(family, encoder.name, options, pixel_format, *tags)
@@ -200,7 +204,13 @@ def _hardware(name: str) -> Encoder | None:
 
 
 def _options(
-    codec: str, encoder: Encoder, settings: EncoderSettings, pixel_format: str
+    codec: str,
+    family: str,
+    encoder: Encoder,
+    settings: EncoderSettings,
+    pixel_format: str,
+    *,
+    interlaced: bool,
 ) -> dict[str, str]:
     """The encoder's options, before the user's own."""
     for option, value, known in (
@@ -219,6 +229,8 @@ def _options(
     if encoder.name == "libx264" and torch.backends.cpu.get_cpu_capability() == "AVX512":
         # x264's AVX-512 code gives other pictures each time (mbtree with B-frames, core 165).
         options["x264-params"] = "asm=AVX2,FMA3,BMI2,LZCNT"
+    if interlaced and family in INTERLACED:
+        options["flags"] = "+ildct+ilme"
     if codec == "prores":
         options["profile"] = "4444" if "444" in pixel_format else "hq"
     return options

@@ -26,7 +26,10 @@ def side_by_side(before: Frame, after: Frame) -> Frame:
 
 def side_by_side_info(info: VideoInfo) -> VideoInfo:
     """What a stream of `side_by_side` frames says of itself."""
-    return replace(info, width=2 * half_width(info.width, info.layout.chroma_columns))
+    # Its pictures are new ones, which nothing flags as fields.
+    return replace(
+        info, interlaced=False, width=2 * half_width(info.width, info.layout.chroma_columns)
+    )
 
 
 def half_width(width: int, chroma_columns: int) -> int:

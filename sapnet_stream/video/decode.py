@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Self
 import av
 
 from sapnet_stream.errors import InputError, UsageError
+from sapnet_stream.video.deinterlace import deinterlaced
 from sapnet_stream.video.demux import Demuxer, Packet, is_inside
 from sapnet_stream.video.frame import Frame, planar_name
 from sapnet_stream.video.info import DEFAULT_TIME_BASE, average_rate, video_info
@@ -19,6 +21,8 @@ from sapnet_stream.video.span import WHOLE, Span
 # Demuxers seek by decoding time, or by guess, and may land behind the frame asked for: then
 # from further back, at last (None) from the beginning of the file.
 SEEK_MARGINS_SECONDS = (1, 10, None)
+# Missing rows are filled in from the frame that follows.
+FIELDS_AHEAD_SECONDS = 1
 
 
 class NoFrameError(UsageError):
@@ -32,6 +36,7 @@ class VideoDecoder:
         path: a local file; lists of files and network addresses are refused.
         span: frames outside are left out.
         careful: never seek; slower, and exact even where the file is damaged.
+        deinterlace: make whole pictures of frames that are two fields.
 
     Attributes:
         info: of the video stream, known after the first frame was decoded.
@@ -45,9 +50,17 @@ class VideoDecoder:
         NoFrameError: the span is empty.
     """
 
-    def __init__(self, path: Path, span: Span = WHOLE, *, careful: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        span: Span = WHOLE,
+        *,
+        careful: bool = False,
+        deinterlace: bool = False,
+    ) -> None:
         self.path = path
         self._span = span
+        self._deinterlace = deinterlace
         seeks = span.begin is not None and not careful
         for margin in SEEK_MARGINS_SECONDS if seeks else (None,):
             self._demuxer = Demuxer(path)
@@ -129,11 +142,24 @@ class VideoDecoder:
         return self._broken + self._demuxer.damaged
 
     def _read(self) -> Generator[Frame, None, None]:
-        for packet in self._demuxer.packets([self._stream], self._span.end):
+        pictures = self._pictures()
+        for picture in deinterlaced(pictures) if self._deinterlace else pictures:
+            frame = self._frame_from(picture)
+            if self._span.begin is None or frame.pts * frame.time_base <= self._span.begin:
+                self._reached_begin = True
+            if is_inside(frame.pts, frame.time_base, self._span):
+                self._broken += picture.is_corrupt
+                yield frame
+
+    def _pictures(self) -> Iterator[av.VideoFrame]:
+        end = self._span.end
+        if end is not None and self._deinterlace:
+            end += FIELDS_AHEAD_SECONDS
+        for packet in self._demuxer.packets([self._stream], end):
             yield from self._decode(packet)
         yield from self._decode(None)
 
-    def _decode(self, packet: Packet | None) -> Iterator[Frame]:
+    def _decode(self, packet: Packet | None) -> Iterator[av.VideoFrame]:
         try:
             pictures = self._stream.decode(packet)
         except av.error.EOFError:
@@ -145,13 +171,11 @@ class VideoDecoder:
         for picture in pictures:
             if not self.decoded:
                 self._info = video_info(picture, self._stream, self._count_frames())
+                if self._deinterlace:
+                    self._info = replace(self._info, interlaced=False)
             self.decoded += 1
-            frame = self._frame_from(picture)
-            if self._span.begin is None or frame.pts * frame.time_base <= self._span.begin:
-                self._reached_begin = True
-            if is_inside(frame.pts, frame.time_base, self._span):
-                self._broken += picture.is_corrupt
-                yield frame
+            picture.pts, picture.time_base = self._monotonic(picture), self._time_base
+            yield picture
 
     def _count_frames(self) -> int | None:
         """How many frames the span holds, by what the header says; None if it says nothing."""
@@ -177,14 +201,20 @@ class VideoDecoder:
                 f"{info.width}x{info.height} {info.layout.name} to "
                 f"{picture.width}x{picture.height} {name}: cut the file there"
             )
+        assert picture.pts is not None and picture.time_base is not None
+        # What was deinterlaced counts in halves.
+        unit = picture.time_base / self._time_base
         return Frame(
             planes=read_planes(picture, info.layout),
             layout=info.layout,
             colour=info.colour,
-            pts=self._monotonic(picture),
+            pts=int(picture.pts * unit),
             time_base=self._time_base,
-            duration=picture.duration or 0,
+            duration=int((picture.duration or 0) * unit),
             keyframe=picture.key_frame,
+            interlaced=picture.interlaced_frame,
+            orientation=info.orientation,
+            picture=picture,
         )
 
     def _monotonic(self, picture: av.VideoFrame) -> int:

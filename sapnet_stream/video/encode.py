@@ -13,11 +13,10 @@ from sapnet_stream.target import write_failure
 from sapnet_stream.video.codec import EncoderPlan
 from sapnet_stream.video.container import container_format
 from sapnet_stream.video.demux import Packet
-from sapnet_stream.video.frame import BT601, BT709, HD_LINES, Frame
+from sapnet_stream.video.frame import Frame
 from sapnet_stream.video.info import VideoInfo
 from sapnet_stream.video.picture import with_neutral_chroma, write_planes
-
-LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
+from sapnet_stream.video.stream_tag import tag_stream
 
 
 class VideoEncoder:
@@ -96,17 +95,18 @@ class VideoEncoder:
         planes, layout = frame.planes, frame.layout
         if layout.model == "gray" and not self._plan.pixel_format.startswith("gray"):
             planes, layout = with_neutral_chroma(planes, layout)
-        picture = write_planes(planes, layout)
+        picture = write_planes(planes, layout, frame.picture)
         info = self._info
         picture.colorspace, picture.color_range = info.matrix, info.color_range
         picture.color_primaries, picture.color_trc = info.primaries, info.transfer
         if layout.name != self._plan.pixel_format:
-            matrix, color_range = _matrix_and_range(info, self._plan)
             picture = picture.reformat(
                 format=self._plan.pixel_format,
-                dst_colorspace=matrix,
-                dst_color_range=color_range,
+                dst_colorspace=self._plan.matrix,
+                dst_color_range=self._plan.color_range,
             )
+            # Some encoders write these rather than their own.
+            picture.colorspace, picture.color_range = self._plan.matrix, self._plan.color_range
         picture.pts, picture.time_base = frame.pts, frame.time_base
         picture.duration = frame.duration
         return picture
@@ -122,6 +122,8 @@ class VideoEncoder:
             for packet in packets:
                 assert packet.pts is not None, "encoders return the times they are given"
                 self.pts.append(packet.pts)
+                # x265 may have two frames decoded after they are shown, if there are but two.
+                packet.dts = packet.pts if packet.dts is None else min(packet.dts, packet.pts)
                 self._container.mux_one(packet)
         except OSError as error:
             raise write_failure(self.path, error) from error
@@ -139,25 +141,23 @@ def add_video(
     """
     stream = container.add_stream(plan.encoder, rate=info.rate, options=plan.options)
     assert isinstance(stream, av.VideoStream)
+    # First of all: it overwrites the rest.
+    tag_stream(stream, plan.codec, info.hdr)
     context = stream.codec_context
     context.width, context.height = info.width, info.height
+    context.framerate = info.rate
     context.pix_fmt = plan.pixel_format
     context.time_base = info.time_base
     if info.sample_aspect_ratio:
         context.sample_aspect_ratio = info.sample_aspect_ratio
-    context.colorspace, context.color_range = _matrix_and_range(info, plan)
+    if info.interlaced:
+        context.field_order = info.field_order
+    context.colorspace, context.color_range = plan.matrix, plan.color_range
     context.color_primaries, context.color_trc = info.primaries, info.transfer
     context.thread_type = "AUTO"
     if info.display_matrix is not None:
         stream.set_display_matrix(info.display_matrix)
     return stream
-
-
-def _matrix_and_range(info: VideoInfo, plan: EncoderPlan) -> tuple[int, int]:
-    """The tags of what is written: the source's, unless RGB had to become Y'CbCr."""
-    if info.layout.model != "rgb" or plan.pixel_format.startswith("gbr"):
-        return info.matrix, info.color_range
-    return (BT709 if info.height >= HD_LINES else BT601), LIMITED_RANGE
 
 
 def refusal(info: VideoInfo, plan: EncoderPlan) -> OutputError:

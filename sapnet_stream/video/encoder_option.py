@@ -63,7 +63,8 @@ def check_start(
         failure = error
     finally:
         av.logging.set_level(level)
-    said = [" ".join(message.split()) for _, _, message in logs]
+    # FFmpeg first says how often it repeated what it said before.
+    said = [" ".join(text.split()) for _, _, text in logs if "(repeated" not in text]
     complaints = [line for line in said if failure or "option" in line.lower()]
     if failure or complaints:
         reason = complaints[0] if complaints else getattr(failure, "strerror", str(failure))

@@ -10,8 +10,7 @@ from typing import Any
 
 import av
 
-# Metadata that changes from scene to scene describes the picture before it was derained, and
-# no encoder here writes it.
+# Metadata that changes from scene to scene, which few encoders write.
 DYNAMIC = {
     "DYNAMIC_HDR_PLUS": "HDR10+",
     "DYNAMIC_HDR_VIVID": "HDR Vivid",
@@ -88,7 +87,7 @@ def static_hdr(picture: av.VideoFrame) -> StaticHdr:
 
 
 def dynamic_hdr(picture: av.VideoFrame) -> list[str]:
-    """Names of the metadata that is left out."""
+    """Names of the metadata that changes from scene to scene."""
     side_data: Any = picture.side_data
     return sorted({name for key, name in DYNAMIC.items() if key in side_data})
 

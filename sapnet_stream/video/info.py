@@ -35,7 +35,8 @@ class VideoInfo:
         interlaced: frames are two fields.
         field_order: FFmpeg's AVFieldOrder, 0 when the stream does not say.
         hdr: static metadata of a stream in PQ or HLG.
-        dynamic_hdr: names of metadata that changes from scene to scene and is left out.
+        dynamic_hdr: names of metadata that changes from scene to scene.
+        captions: closed captions (ATSC A/53) travel in the pictures.
     """
 
     width: int
@@ -56,6 +57,7 @@ class VideoInfo:
     field_order: int
     hdr: StaticHdr
     dynamic_hdr: tuple[str, ...]
+    captions: bool
 
     @property
     def orientation(self) -> Orientation:
@@ -72,6 +74,7 @@ def video_info(
         InputError: the pixel format, colour matrix or transfer is not supported, or the
             stream has transparency that its decoder does not hand out.
     """
+    side_data: Any = picture.side_data
     layout = pixel_layout(planar_name(picture.format.name))
     if stream.metadata.get("alpha_mode") == "1" and not layout.alpha:
         raise InputError(
@@ -98,6 +101,7 @@ def video_info(
         field_order=stream.codec_context.field_order,
         hdr=static_hdr(picture),
         dynamic_hdr=tuple(dynamic_hdr(picture)),
+        captions="A53_CC" in side_data,
     )
 
 

@@ -32,33 +32,30 @@ def read_planes(picture: av.VideoFrame, layout: PixelLayout) -> tuple[Tensor, ..
     return tuple(planes)
 
 
-def write_planes(planes: tuple[Tensor, ...], layout: PixelLayout) -> av.VideoFrame:
-    """A picture that holds copies of `planes`, without time or colour tags."""
-    height, width = planes[0].shape
-    picture = av.VideoFrame(width, height, layout.name)
-    _paint(picture, planes)
-    return picture
-
-
-def repainted(picture: av.VideoFrame, planes: tuple[Tensor, ...]) -> av.VideoFrame:
-    """A decoded picture with other samples; captions, timecode and field order stay with it.
+def write_planes(
+    planes: tuple[Tensor, ...], layout: PixelLayout, over: av.VideoFrame | None = None
+) -> av.VideoFrame:
+    """A picture that holds copies of `planes`.
 
     Args:
-        picture: spent by this; in a planar format.
-        planes: of that format and the picture's size.
+        planes: as `layout` says.
+        layout: of the picture.
+        over: a decoded picture to paint over, so that its captions, timecode and field order
+            stay; spent by this. One of another size is of no use.
     """
-    # The decoder may still need the old samples.
-    picture.make_writable()
-    _paint(picture, planes)
-    # The encoder decides anew which picture depends on which.
-    picture.pict_type = 0
-    return picture
-
-
-def _paint(picture: av.VideoFrame, planes: tuple[Tensor, ...]) -> None:
+    height, width = planes[0].shape
+    if over is None or (over.width, over.height) != (width, height):
+        picture = av.VideoFrame(width, height, layout.name)
+    else:
+        picture = over if over.format.name == layout.name else over.reformat(format=layout.name)
+        # The decoder may still need the old samples.
+        picture.make_writable()
+        # The encoder decides anew which picture depends on which.
+        picture.pict_type = 0
     for plane, samples in zip(picture.planes, planes, strict=True):
         memory = np.frombuffer(memoryview(plane), samples.numpy().dtype)
         memory.reshape(samples.shape[0], -1)[:, : samples.shape[1]] = samples.numpy()
+    return picture
 
 
 def with_neutral_chroma(

@@ -34,7 +34,7 @@ def verify_written(path: Path, plan: EncoderPlan, info: VideoInfo) -> list[str]:
     try:
         written = _read_back(path)
     except InputError as error:
-        raise OutputError(f"{path} was written but cannot be read back: {error}") from error
+        raise OutputError(f"the output was written but cannot be read back: {error}") from error
     planned = pixel_layout(planar_name(plan.pixel_format))
     for name, got, wanted, same in (
         ("codec", written.codec, plan.codec, written.codec == plan.codec),
@@ -43,12 +43,12 @@ def verify_written(path: Path, plan: EncoderPlan, info: VideoInfo) -> list[str]:
         ("height", written.height, info.height, written.height == info.height),
     ):
         if not same:
-            raise OutputError(f"{path} has {name} {got}, not {wanted}: choose another --codec")
+            raise OutputError(f"the output has {name} {got}, not {wanted}: choose another --codec")
     lost = _lost(written, plan, info)
     if not lost:
         return []
     return [
-        f"{path} does not say the source's {', '.join(lost)}: {path.suffix} files with "
+        f"the output does not say the source's {', '.join(lost)}: {path.suffix} files with "
         f"{plan.codec} cannot hold that, another container or --codec may"
     ]
 
@@ -62,7 +62,12 @@ def _read_back(path: Path) -> VideoInfo:
 
 
 def _holds(written: PixelLayout, planned: PixelLayout) -> bool:
-    """ProRes 4444 is read with 12 bit whatever was written."""
+    """Whether a reader's layout is that, or more.
+
+    ProRes 4444 is read with 12 bit whatever was written, and gray H.264 of 10 bit as 4:2:0.
+    """
+    if planned.model == "gray" and written.model == "yuv":
+        return written.bits >= planned.bits
     shapes = [(x.model, x.chroma_rows, x.chroma_columns, x.alpha) for x in (written, planned)]
     return shapes[0] == shapes[1] and written.bits >= planned.bits
 
@@ -80,10 +85,12 @@ def _lost(written: VideoInfo, plan: EncoderPlan, info: VideoInfo) -> list[str]:
         == (written.sample_aspect_ratio or 1),
         "rotation": _same_turn(written.display_matrix, info.display_matrix),
         "interlacing": written.interlaced == info.interlaced,
+        "closed captions": written.captions or not info.captions,
         "mastering display": _mastering_kept(written.hdr, info.hdr),
         "content light level": info.hdr.content_light in (None, written.hdr.content_light),
     }
-    return [name for name, same in kept.items() if not same]
+    lost = [name for name, same in kept.items() if not same]
+    return lost + [name for name in info.dynamic_hdr if name not in written.dynamic_hdr]
 
 
 def _same_turn(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> bool:

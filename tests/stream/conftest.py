@@ -1,5 +1,8 @@
 """Small video files made with PyAV, read back without any code of the package."""
 
+import json
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -229,10 +232,27 @@ def derain() -> Callable[..., Report]:
     """A function that derains a file with a stand-in for the network."""
 
     def run(source: Path, target: Path, amount: float = 0.0, **settings: Any) -> Report:
-        encoder = {k: settings.pop(k) for k in ("codec", "crf", "preset") if k in settings}
+        names = ("codec", "crf", "preset", "pixel_format", "options")
+        encoder = {name: settings.pop(name) for name in names if name in settings}
         engine = DerainEngine(executor=Constant(amount), strength=settings.pop("strength", 1.0))
         return derain_file(
             Job(source, target, encoder=EncoderSettings(**encoder), **settings), engine
         )
+
+    return run
+
+
+@pytest.fixture
+def ffprobe() -> Callable[..., dict[str, Any]]:
+    """What the ffprobe program, another reader, says of a file: streams, frames, format."""
+    program = shutil.which("ffprobe")
+    if program is None:
+        pytest.skip("compares by the ffprobe program")
+
+    def run(path: Path, *options: str) -> dict[str, Any]:
+        command = [program, "-v", "error", "-of", "json", *options, str(path)]
+        output = subprocess.run(command, capture_output=True, check=True).stdout
+        found: dict[str, Any] = json.loads(output)
+        return found
 
     return run

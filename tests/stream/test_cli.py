@@ -62,7 +62,48 @@ def test_help_fits_a_screen_and_names_every_option() -> None:
         *("--start", "--duration", "--strength", "--compare", "--stages", "--device", "--dtype"),
         *("--memory", "--weights", "--codec", "--crf", "--preset", "--overwrite", "--quiet"),
         *("--resume", "--keep-partial", "--version"),
+        *("--deinterlace", "--pix-fmt", "--encoder-option"),
     }
+
+
+def test_the_encoder_gets_what_was_asked_for(
+    run: Callable[..., int],
+    make_clip: Make,
+    read_clip: Read,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    clip, out = make_clip("in.mkv", noise=False), tmp_path / "out.mp4"
+    wishes = ["--codec", "h264", "--pix-fmt", "yuv444p", "--deinterlace"]
+    options = ["--encoder-option", "tune=film", "--encoder-option", "g=5"]
+    assert run(*wishes, *options, clip, out) == 0
+    said = capfd.readouterr().err
+    assert "libx264 yuv444p " in said and " tune=film g=5" in said
+    assert read_clip(out).tags["format"] == "yuv444p"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "reason"),
+    [
+        (["--encoder-option", "tune"], 2, "'tune' is not of the form option=value"),
+        (["--codec", "h264", "--encoder-option", "tunne=film"], 2, "no option 'tunne'"),
+        (["--codec", "h264", "--pix-fmt", "rgb24"], 2, "choose from yuv420p, "),
+        (["--codec", "divx"], 2, "--codec must be one of h264, "),
+    ],
+)
+def test_what_no_encoder_has_is_one_sentence(
+    run: Callable[..., int],
+    make_clip: Make,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    status: int,
+    reason: str,
+) -> None:
+    assert run(*arguments, make_clip("in.mkv"), tmp_path / "out.mp4") == status
+    said = capfd.readouterr().err
+    assert reason in said and "Traceback" not in said
+    assert not (tmp_path / "out.mp4").exists()
 
 
 def test_the_real_network_derains_a_clip(make_clip: Make, read_clip: Read, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sapnet_stream.video.deinterlace import Deinterlacer
+from sapnet_stream.video import deinterlace
 
 TICK = Fraction(1, 25)
 TIMES = [0, 1, 2, 5, 6, 9, 20]
@@ -22,7 +22,9 @@ def comb(number: int) -> npt.NDArray[np.uint8]:
     return rows
 
 
-def pictures(order: str, pixel_format: str, samples: list[npt.NDArray[np.uint8]]) -> list[object]:
+def pictures(
+    order: str, pixel_format: str, samples: list[npt.NDArray[np.uint8]]
+) -> list[av.VideoFrame]:
     """Gray levels as pictures whose fields are flagged as `order`: tff, bff or prog."""
     graph = av.filter.Graph()
     source = graph.add_buffer(
@@ -32,22 +34,19 @@ def pictures(order: str, pixel_format: str, samples: list[npt.NDArray[np.uint8]]
     source.link_to(flags)
     flags.link_to(sink)
     graph.configure()
-    flagged: list[object] = []
+    flagged: list[av.VideoFrame] = []
     for tick, luma in zip(TIMES, samples, strict=False):
         picture = av.VideoFrame.from_ndarray(luma, "gray").reformat(format=pixel_format)
         picture.pts, picture.time_base = tick, TICK
         graph.push(picture)
-        flagged.append(graph.pull())
+        done = graph.pull()
+        assert isinstance(done, av.VideoFrame)
+        flagged.append(done)
     return flagged
 
 
-def deinterlaced(source: list[object]) -> list[av.VideoFrame]:
-    deinterlacer = Deinterlacer()
-    done: list[av.VideoFrame] = []
-    for picture in [*source, None]:
-        assert picture is None or isinstance(picture, av.VideoFrame)
-        done += deinterlacer.push(picture)
-    return done
+def deinterlaced(source: list[av.VideoFrame]) -> list[av.VideoFrame]:
+    return list(deinterlace.deinterlaced(iter(source)))
 
 
 def combing(picture: av.VideoFrame) -> float:
@@ -67,7 +66,7 @@ def test_every_frame_gives_one_picture_at_its_time(order: str, count: int) -> No
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p10le", "gray", "nv12", "uyvy422"])
 def test_the_comb_is_gone(pixel_format: str) -> None:
     source = pictures("tff", pixel_format, [comb(n) for n in range(5)])
-    before = [combing(picture) for picture in source if isinstance(picture, av.VideoFrame)]
+    before = [combing(picture) for picture in source]
     after = [combing(picture) for picture in deinterlaced(source)]
     assert max(after[1:4]) < 0.2 * min(before)
 
@@ -78,7 +77,6 @@ def test_progressive_frames_pass_untouched(pixel_format: str) -> None:
     kept = [p.to_ndarray(format="gray") for p in done]
     expected = pictures("prog", pixel_format, [comb(n) for n in range(3)])
     for samples, picture in zip(kept, expected, strict=True):
-        assert isinstance(picture, av.VideoFrame)
         assert np.array_equal(samples, picture.to_ndarray(format="gray"))
 
 
@@ -86,3 +84,11 @@ def test_pictures_too_small_for_fields_pass() -> None:
     picture = av.VideoFrame(1, 2, "gray")
     picture.pts, picture.time_base = 3, TICK
     assert deinterlaced([picture]) == [picture]
+
+
+def test_a_change_of_size_begins_anew() -> None:
+    source = pictures("tff", "gray", [comb(0), comb(1)])
+    small = av.VideoFrame(32, 16, "gray")
+    small.pts, small.time_base = 2, TICK
+    sizes = [(p.width, p.height) for p in deinterlaced([*source, small])]
+    assert sizes == [(64, 48), (64, 48), (32, 16)]
