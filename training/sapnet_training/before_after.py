@@ -58,13 +58,14 @@ def main() -> int:
     options = parser.parse_args()
     try:
         before, after, pair = compare(options.clean, options.rainy, options.derained)
+        if options.picture is not None:
+            picture, _ = encode_still(Still(pair.permute(1, 2, 0).numpy()), options.picture)
+            write_complete(options.picture, picture, overwrite=True)
     except SapnetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     print(f"PSNR on Y against the dry clip: {before:.2f} dB before, {after:.2f} dB after")
     if options.picture is not None:
-        picture, _ = encode_still(Still(pair.permute(1, 2, 0).numpy()), options.picture)
-        write_complete(options.picture, picture, overwrite=True)
         print(f"before and after: {options.picture}")
     return 0
 
