@@ -1,12 +1,9 @@
 """One frame of a video before and after, as a picture to look at."""
 
-from collections.abc import Generator
-from contextlib import closing
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
-import av
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -18,14 +15,14 @@ from sapnet_stream.still.still import Metadata, Still
 from sapnet_stream.still.write import check_ending, encode_still
 from sapnet_stream.target import check_target, write_complete
 from sapnet_stream.video.colour import to_rgb
-from sapnet_stream.video.container import find_video, open_input
-from sapnet_stream.video.decode import VideoDecoder
+from sapnet_stream.video.decode import NoFrameError, VideoDecoder
+from sapnet_stream.video.demux import Demuxer
 from sapnet_stream.video.frame import Frame
 from sapnet_stream.video.info import VideoInfo
+from sapnet_stream.video.span import Span
 
 # Frames are shown in another order than they are stored in, this much apart at most.
 REORDERED = 64
-MICROSECOND = Fraction(1, 1_000_000)
 BT2020_PRIMARIES, SRGB_TRANSFER, PQ, HLG = 9, 13, 16, 18
 MOST_STRETCHED = 8
 
@@ -69,19 +66,19 @@ def frame_number(path: Path, number: int) -> tuple[Frame, VideoInfo]:
         InputError: the file is unreadable, or has no video.
         UsageError: it has fewer frames.
     """
-    first, times = _times_up_to(path, number)
+    times = _times_up_to(path, number)
     if 0 < len(times) <= number:
         raise _beyond(path, number, len(times))
     if 0 < number < len(times):
         # Between two frames: no rounding can reach the one before.
-        found = _first_frame_from(path, (times[number - 1] + times[number]) / 2 - first)
+        found = _first_frame_from(path, (times[number - 1] + times[number]) / 2)
         if found and found[0].pts * found[0].time_base == times[number]:
             return found
     count = 0
-    with closing(_frames(path, None)) as frames:
-        for frame, info in frames:
+    with VideoDecoder(path) as decoder:
+        for frame in decoder:
             if count == number:
-                return frame, info
+                return frame, decoder.info
             count += 1
     raise _beyond(path, number, count)
 
@@ -102,45 +99,32 @@ def shown(frame: Frame, info: VideoInfo) -> npt.NDArray[np.uint8]:
     return Orientation.from_display_matrix(info.display_matrix).upright(rgb)
 
 
-def _frames(
-    path: Path, start_seconds: float | None
-) -> Generator[tuple[Frame, VideoInfo], None, None]:
-    with VideoDecoder(path, start_seconds) as decoder, closing(decoder.items()) as items:
-        for item in items:
-            if isinstance(item, Frame):
-                yield item, decoder.info
-
-
 def _first_frame_from(path: Path, seconds: Fraction) -> tuple[Frame, VideoInfo] | None:
     try:
-        with closing(_frames(path, float(seconds))) as frames:
-            return next(frames, None)
-    except UsageError:
-        # The header knows of less than the file holds.
+        with VideoDecoder(path, Span(seconds)) as decoder:
+            return next(decoder.frames()), decoder.info
+    except NoFrameError:
+        # The header knows of more than the file holds.
         return None
 
 
-def _times_up_to(path: Path, number: int) -> tuple[Fraction, list[Fraction]]:
-    """When the file begins, and when its frames are shown, in order, as far as `number`.
+def _times_up_to(path: Path, number: int) -> list[Fraction]:
+    """When the file's frames are shown, in order, as far as `number`.
 
-    No times if the file does not tell them of every frame.
+    Empty if the file does not tell the times of all of them.
     """
     times: list[Fraction] = []
-    with open_input(path) as container:
-        stream = find_video(container, path)
-        first = (container.start_time or 0) * MICROSECOND
+    demuxer = Demuxer(path)
+    with demuxer.container as container:
         # AVI stores no presentation times, and those made up for it jump.
-        if container.format.name == "avi":
-            return first, []
-        packets = (p for p in container.demux(stream) if p.size and not p.is_discard)
-        try:
-            for packet in islice(packets, number + REORDERED):
-                if packet.pts is None or packet.time_base is None:
-                    return first, []
-                times.append(packet.pts * packet.time_base)
-        except av.error.InvalidDataError:
-            return first, []
-    return first, sorted(times)
+        if container.format.name == "avi" or not demuxer.seekable:
+            return []
+        packets = (p for p in demuxer.packets([demuxer.video]) if not p.is_discard)
+        for packet in islice(packets, number + REORDERED):
+            if packet.pts is None or packet.time_base is None:
+                return []
+            times.append(packet.pts * packet.time_base)
+    return [] if demuxer.damaged else sorted(times)
 
 
 def _beyond(path: Path, number: int, count: int) -> UsageError:

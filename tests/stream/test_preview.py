@@ -47,7 +47,7 @@ def halves(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 def frames_of(path: Path) -> list[Frame]:
     with VideoDecoder(path) as decoder:
-        return [item for item in decoder if isinstance(item, Frame)]
+        return list(decoder)
 
 
 @pytest.fixture
