@@ -65,10 +65,15 @@ def plan_folder(source: Path, target: Path) -> FolderPlan:
     are passed over.
 
     Raises:
-        InputError: there is nothing to derain, or the folder cannot be read.
+        InputError: there is nothing to derain, the folder cannot be read, or `target` is named
+            like a file.
         OutputError: `target` is the folder itself.
         UsageError: two files would have the same output.
     """
+    if target.suffix.lower() in (*IMAGE_ENDINGS, *WRITABLE) and not os.path.isdir(target):
+        raise InputError(
+            f"{source} is a folder and {target} names a file: give a file, or a folder to write to"
+        )
     if os.path.exists(target) and target.samefile(source):
         raise OutputError(f"{target} is the input: name another folder")
     try:
@@ -86,7 +91,7 @@ def derain_folder(
     plan: FolderPlan,
     derain_image: Callable[[Path, Path], None],
     derain_video: Callable[[Path, Path], None],
-    say: Callable[[str], None],
+    begin: Callable[[int, int, Path], None],
     fail: Callable[[str, int], None],
     *,
     overwrite: bool = False,
@@ -98,7 +103,7 @@ def derain_folder(
         plan: what to derain.
         derain_image, derain_video: derain one file, from source to target; raise a
             `SapnetError` if they cannot.
-        say: told the number and name of each file as it begins.
+        begin: told the number of a file, how many there are, and its path, as it begins.
         fail: told a sentence and an exit status for each file that cannot be derained.
         overwrite: replace existing outputs.
         resume: leave finished outputs as they are and do the others.
@@ -120,7 +125,7 @@ def derain_folder(
         if resume and not overwrite and item in finished:
             report.skipped += 1
             continue
-        say(f"{number}/{len(plan.items)} {item.source.name}")
+        begin(number, len(plan.items), item.source)
         try:
             derain[item.kind](item.source, item.target)
             report.done += 1

@@ -1,20 +1,9 @@
-"""How far a job is: for a person a bar or plain lines, for a program one JSON object a line.
+"""How far a job is, for a person: a bar on a terminal, plain lines elsewhere."""
 
-The events of `--progress json`, on stdout; keys are added, never renamed or removed:
-
-- start: `input`, `output`, `codec`, `width`, `height`, `pixel_format`, `frames_per_second`,
-  `network`, `weights`, `strength`, `encoder`; `frames` (of the whole job, null if the source
-  does not say) and `resumed_frames` (of these, done by an earlier run);
-- progress, about once a second: `frames` (done, resumed ones included), `total` (or null),
-  `frames_per_second` of this run and `seconds_left` (null until known);
-- warning: `text`; error: `text`, `exit_status`; one sentence each;
-- done: `output`, `frames`, `seconds`, `frames_per_second`.
-"""
-
-import json
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -28,10 +17,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sapnet_stream.errors import OutputError
+from sapnet_stream.folder import FolderReport
 
 LINE_SECONDS = 10.0
-EVENT_SECONDS = 1.0
 ESTIMATE_FRAMES = 5
 HOUR_SECONDS = 3600.0
 
@@ -92,11 +80,16 @@ class Pace:
         self._resumed = resumed
         self._first_seconds = 0.0
 
-    def update(self, frames: int) -> float | None:
-        """Take note that so many frames of the job are done; returns the frames/s."""
+    @property
+    def done(self) -> int:
+        """Frames of the job, those of an earlier run included."""
+        return self._resumed + self.frames
+
+    def update(self) -> float | None:
+        """Take note of one more frame; returns the frames/s."""
         now = time.monotonic()
-        self.frames = frames - self._resumed
-        if self.frames <= 1:
+        self.frames += 1
+        if self.frames == 1:
             # Opening and warming up end with the first frame.
             self._first_seconds = now
         else:
@@ -139,23 +132,21 @@ class JobProgress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._end_bar()
 
-    def begin(self, settings: object, total: int | None, resumed: int = 0) -> None:
+    def begin(self, settings: JobSettings, total: int | None, resumed: int = 0) -> None:
         """Say what will happen.
 
         Args:
-            settings: what is in effect, as text.
+            settings: what is in effect.
             total: frames of the whole job, None if the source does not say.
             resumed: of these, done by an earlier run.
         """
         self._pace = Pace(total, resumed)
         if self._quiet:
             return
-        self._console.print(str(settings))
-        if resumed:
-            self._console.print(f"{resumed} frames are done already")
+        done = f", after {resumed} frames that are done" if resumed else ""
+        self._console.print(f"{settings}{done}")
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("derain"),
@@ -168,37 +159,60 @@ class JobProgress:
             self._task = self._bar.add_task("derain", total=total, completed=resumed, rate="")
             self._bar.start()
 
-    def update(self, frames: int) -> None:
-        """Show that so many frames are done, those of an earlier run included."""
-        if self._quiet:
-            return
-        rate = self._pace.update(frames)
-        if rate is None:
+    def update(self) -> None:
+        """Show that one more frame is done; from any thread, one at a time."""
+        rate = self._pace.update()
+        if rate is None or self._quiet:
             return
         if self._pace.frames == ESTIMATE_FRAMES:
             self._estimate(rate)
         if self._bar is not None:
-            self._bar.update(self._task, completed=frames, rate=f"{rate:.2f} frames/s")
+            self._bar.update(self._task, completed=self._pace.done, rate=f"{rate:.2f} frames/s")
         elif time.monotonic() - self._said_seconds >= LINE_SECONDS:
             self._said_seconds = time.monotonic()
-            self._console.print(self._line(frames, rate))
+            self._console.print(self._line(rate))
 
     def warn(self, text: str) -> None:
         """Say what was not quite as it should be, even when quiet."""
         print(f"sapnet-stream: warning: {text}", file=sys.stderr)
 
-    def fail(self, text: str, exit_status: int) -> None:  # noqa: ARG002
+    def fail(self, text: str, _: int) -> None:
         """Say why the job ends, even when quiet."""
+        self._end_bar()
         print(f"sapnet-stream: {text}", file=sys.stderr)
 
+    # Whether it was a person's wish makes no difference to how it is said.
+    stopped = fail
+
     def done(self, output: str, frames: int) -> None:
-        """Say what was written."""
-        if self._quiet:
-            return
+        """Say what was written, and how fast."""
+        self._end_bar()
         seconds = time.monotonic() - self._began_seconds
-        self._console.print(
-            f"{output}: {frames} frames in {duration(seconds)}, {frames / seconds:.2f} frames/s"
-        )
+        if self._pace.frames:
+            speed = f", {self._pace.frames / seconds:.2f} frames/s"
+            self.note(f"{output}: {frames} frames in {duration(seconds)}{speed}")
+        else:
+            self.note(f"{output}: done in {duration(seconds)}")
+
+    def note(self, text: str) -> None:
+        """Say something that is no warning."""
+        if not self._quiet:
+            self._console.print(text)
+
+    def file(self, number: int, total: int, path: Path) -> None:
+        """Say which file of a folder comes now."""
+        self._began_seconds = time.monotonic()
+        self._pace = Pace(None)
+        self.note(f"{number}/{total} {path}")
+
+    def summary(self, report: FolderReport) -> None:
+        """Say what became of a folder."""
+        self.note(str(report))
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
     def _estimate(self, rate: float) -> None:
         todo = self._pace.todo
@@ -209,80 +223,11 @@ class JobProgress:
             text += f"; {self._cheaper}"
         self._console.print(text)
 
-    def _line(self, frames: int, rate: float) -> str:
-        left = self._pace.seconds_left
+    def _line(self, rate: float) -> str:
+        frames, left = self._pace.done, self._pace.seconds_left
         if left is None:
             return f"{frames} frames, {rate:.2f} frames/s"
         return f"{frames}/{self._pace.total} frames, {rate:.2f} frames/s, {duration(left)} left"
-
-
-class JsonProgress:
-    """Writes events as JSON, one object a line, flushed, ASCII only; see the module's keys.
-
-    The same methods as `JobProgress`.
-    """
-
-    def __init__(self) -> None:
-        self._began_seconds = time.monotonic()
-        self._said_seconds = -EVENT_SECONDS
-        self._pace = Pace(None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Nothing is left open."""
-
-    def begin(self, settings: JobSettings, total: int | None, resumed: int = 0) -> None:
-        """Say what will happen; see `JobProgress.begin`."""
-        self._pace = Pace(total, resumed)
-        _write("start", **asdict(settings), frames=total, resumed_frames=resumed)
-
-    def update(self, frames: int) -> None:
-        """Say that so many frames are done, once a second."""
-        rate = self._pace.update(frames)
-        now = time.monotonic()
-        if now - self._said_seconds < EVENT_SECONDS:
-            return
-        self._said_seconds = now
-        _write(
-            "progress",
-            frames=frames,
-            total=self._pace.total,
-            frames_per_second=rate,
-            seconds_left=self._pace.seconds_left,
-        )
-
-    def warn(self, text: str) -> None:
-        """Say what was not quite as it should be."""
-        _write("warning", text=text)
-
-    def fail(self, text: str, exit_status: int) -> None:
-        """Say why the job ends."""
-        _write("error", text=text, exit_status=exit_status)
-
-    def done(self, output: str, frames: int) -> None:
-        """Say what was written."""
-        seconds = time.monotonic() - self._began_seconds
-        _write(
-            "done",
-            output=output,
-            frames=frames,
-            seconds=seconds,
-            frames_per_second=frames / seconds,
-        )
-
-
-def _write(event: str, **values: object) -> None:
-    try:
-        print(json.dumps({"event": event, **values}), flush=True)
-    except BrokenPipeError as error:
-        raise OutputError("nobody reads what --progress json writes any more") from error
 
 
 def duration(seconds: float) -> str:

@@ -38,7 +38,7 @@ class Work:
             plan_folder(source, target),
             lambda *paths: self._do(self.images, *paths),
             lambda *paths: self._do(self.videos, *paths),
-            self.said.append,
+            lambda number, total, path: self.said.append(f"{number}/{total} {path.name}"),
             lambda text, status: self.failed.append((text, status)),
             **settings,
         )
@@ -149,6 +149,9 @@ def test_folders_that_cannot_be_are_one_sentence(tmp_path: Path) -> None:
     ]:
         with pytest.raises(OutputError, match=words):
             Work().run(source, target)
+    for name in ("out.mp4", "out.PNG"):
+        with pytest.raises(InputError, match=f"is a folder and .*{name} names a file"):
+            plan_folder(source, tmp_path / name)
     empty = fill(tmp_path / "empty", "notes.txt")
     with pytest.raises(InputError, match="no image or video"):
         plan_folder(empty, tmp_path / "out")
