@@ -1,13 +1,10 @@
 """The command `sapnet-stream`."""
 
 import argparse
-import itertools
 import math
 import os
-import shlex
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,17 +14,17 @@ from rich.console import Console
 
 import sapnet_stream
 from sapnet_stream import bench, doctor
-from sapnet_stream.derain import Report, Start, derain_file
+from sapnet_stream.command import INTERRUPTED, Command, sentence
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import SapnetError
-from sapnet_stream.job import Job
-from sapnet_stream.networks.weights import find_weights, load_network
+from sapnet_stream.events import JsonProgress
+from sapnet_stream.networks.weights import load_network
 from sapnet_stream.parser import Parser
-from sapnet_stream.progress import JobProgress, duration
+from sapnet_stream.progress import JobProgress
 from sapnet_stream.stop import Stop
-from sapnet_stream.video.codec import ENCODERS, EncoderSettings
+from sapnet_stream.video.codec import ENCODERS
+from sapnet_stream.video.compare import COMPARISONS
 
-INTERRUPTED = 130
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Where nothing listens to a wish, as in a read that hangs, the next one is an order.
@@ -39,35 +36,39 @@ CHEAPER = "--stages 2 takes about a third of that"
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status (see `sapnet_stream.errors`)."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    # A file may be called "[red].mp4": names are not markup.
-    console = Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
     try:
         if arguments[:1] == ["doctor"]:
             return _doctor(arguments[1:])
         if arguments[:1] == ["bench"]:
             return bench.main(arguments[1:])
-        stop = Stop()
-        with _stopping(stop):
-            return _derain(_parser().parse_args(arguments), arguments, console, stop)
+        options = _parser().parse_args(arguments)
     except SapnetError as error:
-        where = ", ".join(getattr(error, "__notes__", []))
-        print(f"sapnet-stream: {error}{where and f' ({where})'}", file=sys.stderr)
+        print(f"sapnet-stream: {sentence(error)}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("sapnet-stream: stopped; the output was not written", file=sys.stderr)
-        return INTERRUPTED
+    with _progress(options) as progress:
+        try:
+            stop = Stop()
+            command = Command(options, arguments, progress, stop)
+            with _stopping(stop, MOST_SIGNALS if command.resumable else 0):
+                return command.run(_engine(options))
+        except SapnetError as error:
+            progress.fail(sentence(error), error.exit_code)
+            return error.exit_code
+        except KeyboardInterrupt:
+            progress.stopped("stopped; the output was not written", INTERRUPTED)
+            return INTERRUPTED
 
 
 @contextmanager
-def _stopping(stop: Stop) -> Iterator[None]:
-    """Within, a signal asks to stop."""
+def _stopping(stop: Stop, most: int) -> Iterator[None]:
+    """Within, a signal asks to stop; more than `most` of them are obeyed at once."""
 
     def ask(*_: object) -> None:
         stop.ask()
-        if stop.asked == 1:
+        if stop.asked == 1 and most:
             # Not through the console: the interrupted line may be just writing there.
             os.write(2, STOPPING)
-        if stop.asked > MOST_SIGNALS:
+        if stop.asked > most:
             raise KeyboardInterrupt
 
     handlers = {number: signal.getsignal(number) for number in STOPS}
@@ -86,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sapnet-stream",
         usage="sapnet-stream [options] INPUT OUTPUT\n       sapnet-stream doctor | bench",
-        description="Remove rain from a video. OUTPUT's ending names the container.",
+        description="Remove rain from a video, an image, or all of a folder. "
+        "OUTPUT's ending names the format.",
         epilog="Weights: a bundled name or a file; also from $SAPNET_WEIGHTS.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=22, width=80),
         allow_abbrev=False,
@@ -97,7 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--start", type=_number, metavar="SECONDS", help="begin here")
     add("--duration", type=_number, metavar="SECONDS", help="stop this much later")
     add("--strength", type=_number, default=1.0, metavar="0..1", help="how much rain goes (1)")
-    add("--compare", choices=["side"], help="write input and output side by side")
+    add("--compare", choices=list(COMPARISONS), help="write input and output in one picture")
+    add("--preview", type=int, metavar="FRAME", help="only this frame, both ways, as an image")
     add("--stages", type=int, metavar="1..6", help="looks at each frame; fewer is faster (6)")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (a GPU if there is one)")
     add("--dtype", choices=list(DTYPES), help="arithmetic (the device's fastest)")
@@ -119,32 +122,23 @@ def _parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="go on with what an earlier run left")
     add("--keep-partial", action="store_true", help="only write what an earlier run finished")
     add("--overwrite", action="store_true", help="replace OUTPUT if it exists")
+    add("--progress", choices=["json"], help="events for programs on standard output")
     add("--quiet", action="store_true", help="say nothing unless something is wrong")
     add("--version", action="version", version=f"sapnet-stream {sapnet_stream.__version__}")
     return parser
 
 
-def _derain(options: argparse.Namespace, arguments: list[str], console: Console, stop: Stop) -> int:
-    job = Job(
-        source=options.input,
-        target=options.output,
-        start_seconds=options.start,
-        duration_seconds=options.duration,
-        compare=options.compare,
-        deinterlace=options.deinterlace,
-        encoder=EncoderSettings(
-            options.codec,
-            options.crf,
-            options.preset,
-            options.pix_fmt,
-            dict(options.encoder_option),
-        ),
-        overwrite=options.overwrite,
-        resume=options.resume,
-        keep_partial=options.keep_partial,
-    )
-    began = time.monotonic()
-    engine = DerainEngine(
+def _progress(options: argparse.Namespace) -> JobProgress | JsonProgress:
+    if options.progress == "json":
+        return JsonProgress()
+    # A file may be called "[red].mp4": names are not markup.
+    console = Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
+    cheaper = "--duration SECONDS tries a part first" if options.stages == 1 else CHEAPER
+    return JobProgress(console, cheaper, quiet=options.quiet)
+
+
+def _engine(options: argparse.Namespace) -> DerainEngine:
+    return DerainEngine(
         load_network(options.weights),
         device=options.device,
         dtype=DTYPES.get(options.dtype),
@@ -152,59 +146,6 @@ def _derain(options: argparse.Namespace, arguments: list[str], console: Console,
         strength=options.strength,
         memory_bytes=None if options.memory is None else int(options.memory * 2**30),
     )
-    cheaper = "--duration SECONDS tries a part first" if options.stages == 1 else CHEAPER
-    frames = itertools.count(1)
-    with JobProgress(console, cheaper, quiet=options.quiet) as progress:
-
-        def start(begin: Start) -> None:
-            total = begin.info.frame_count
-            left = None if total is None else max(0, total - begin.done_frames)
-            progress.begin(_settings(begin, engine, options), left)
-
-        try:
-            report = derain_file(job, engine, start, lambda: progress.update(next(frames)), stop)
-        except KeyboardInterrupt:
-            report = Report(None, 0, False, [], [])
-    for warning in report.warnings:
-        print(f"sapnet-stream: warning: {warning}", file=sys.stderr)
-    if report.complete:
-        if not options.quiet:
-            console.print(_summary(report, next(frames) - 1, time.monotonic() - began))
-        return 0
-    print(f"sapnet-stream: {_unfinished(report, job, arguments)}", file=sys.stderr)
-    return 0 if job.keep_partial else INTERRUPTED
-
-
-def _settings(begin: Start, engine: DerainEngine, options: argparse.Namespace) -> str:
-    """What is in effect, defaults included."""
-    weights = find_weights(options.weights)
-    info = begin.info
-    done = f", after {begin.done_frames} frames that are done" if begin.done_frames else ""
-    return (
-        f"{options.input}: {info.codec} {info.width}x{info.height} {info.layout.name} "
-        f"{float(info.rate):.4g} frames/s\n"
-        f"network: {engine.description}, weights {weights.name}, "
-        f"strength {engine.strength:g}\n"
-        f"{options.output}: {begin.plan}{done}"
-    )
-
-
-def _summary(report: Report, frames: int, seconds: float) -> str:
-    return (
-        f"{report.path}: {report.frames} frames in {duration(seconds)}, "
-        f"{frames / seconds:.2f} frames/s"
-    )
-
-
-def _unfinished(report: Report, job: Job, arguments: list[str]) -> str:
-    """What there is of a job that was stopped, and how to go on."""
-    kept = [argument for argument in arguments if argument not in ("--resume", "--keep-partial")]
-    again = shlex.join(["sapnet-stream", "--resume", *kept])
-    if report.path is not None:
-        return f"stopped: the first {report.frames} frames are in {report.path}; go on: {again}"
-    if job.folder.exists():
-        return f"stopped: what is done is in {job.folder}; go on: {again}"
-    return "stopped before anything was finished"
 
 
 def _doctor(arguments: list[str]) -> int:

@@ -15,7 +15,7 @@ from sapnet_stream.parts import PartWork
 from sapnet_stream.stop import Stop
 from sapnet_stream.target import check_target, place
 from sapnet_stream.video.codec import EncoderPlan
-from sapnet_stream.video.compare import side_by_side
+from sapnet_stream.video.compare import COMPARISONS
 from sapnet_stream.video.container import container_format
 from sapnet_stream.video.decode import VideoDecoder
 from sapnet_stream.video.demux import Demuxer
@@ -176,7 +176,7 @@ def _work(prepared: PreparedJob, engine: DerainEngine, journal: Journal) -> Part
         info=prepared.info,
         plan=prepared.plan,
         engine=engine,
-        compare=side_by_side if job.compare else None,
+        compare=COMPARISONS[job.compare].frame if job.compare else None,
         deinterlace=job.deinterlace,
         journal=journal,
     )

@@ -12,7 +12,7 @@ from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import UsageError
 from sapnet_stream.identity import Identity, input_identity, versions
 from sapnet_stream.video.codec import EncoderPlan, EncoderSettings, plan_encoder
-from sapnet_stream.video.compare import side_by_side_info
+from sapnet_stream.video.compare import COMPARISONS
 from sapnet_stream.video.container import container_format
 from sapnet_stream.video.decode import VideoDecoder
 from sapnet_stream.video.info import VideoInfo
@@ -33,7 +33,7 @@ class Job:
         target: a file whose suffix names the container.
         start_seconds: leave out what is before, and let the output begin at zero.
         duration_seconds: and what is this much later.
-        compare: "side" writes input and output side by side.
+        compare: "side" writes input beside output, "wipe" one left of a line that moves.
         deinterlace: make whole pictures of frames that are two fields.
         encoder: codec, quality and effort.
         overwrite: replace an existing target, and begin anew what was not finished.
@@ -55,8 +55,8 @@ class Job:
     part_seconds: float = PART_SECONDS
 
     def __post_init__(self) -> None:
-        if self.compare not in (None, "side"):
-            raise UsageError(f"--compare must be side, got {self.compare!r}")
+        if self.compare is not None and self.compare not in COMPARISONS:
+            raise UsageError(f"--compare must be side or wipe, got {self.compare!r}")
 
     @property
     def folder(self) -> Path:
@@ -128,7 +128,7 @@ def prepare(job: Job, engine: DerainEngine) -> PreparedJob:
         metadata = decoder.metadata
     height, width = source_info.orientation.size(source_info.height, source_info.width)
     engine.check_memory(height, width)
-    info = side_by_side_info(source_info) if job.compare else source_info
+    info = COMPARISONS[job.compare].info(source_info) if job.compare else source_info
     with av.open(io.BytesIO(), "w", format=container_format(job.target)) as container:
         plan = plan_encoder(job.encoder, info, container)
     identity = {

@@ -56,3 +56,23 @@ def write_failure(path: Path, error: OSError) -> OutputError:
     if error.errno == errno.ENOSPC:
         return OutputError(f"the disk of {path} is full: free space and run again with --resume")
     return OutputError(f"{path} cannot be written: {error.strerror or error}")
+
+
+def write_complete(target: Path, data: bytes, *, overwrite: bool) -> None:
+    """Write a small file under a partial name, then give it its own.
+
+    Raises:
+        OutputError: it cannot be written, or another program wrote one meanwhile.
+    """
+    try:
+        partial = free_name(target)
+        with partial.open("xb") as file:
+            try:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                place(partial, target, overwrite=overwrite)
+            finally:
+                partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_failure(target, error) from error

@@ -1,11 +1,29 @@
 """Before and after in one picture."""
 
-from dataclasses import replace
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 
 from sapnet_stream.video.frame import Frame
 from sapnet_stream.video.info import VideoInfo
+
+WIPE_SECONDS = 8.0
+LINES_PER_WIDTH = 640
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A way to show input and output in one video.
+
+    Attributes:
+        info: what the stream of compared frames says of itself, from the source's.
+        frame: one compared frame, from the source's frame and the derained one.
+    """
+
+    info: Callable[[VideoInfo], VideoInfo]
+    frame: Callable[[Frame, Frame], Frame]
 
 
 def side_by_side(before: Frame, after: Frame) -> Frame:
@@ -16,10 +34,14 @@ def side_by_side(before: Frame, after: Frame) -> Frame:
     """
     layout = before.layout
     width = half_width(before.width, layout.chroma_columns)
-    shapes = layout.plane_shapes(before.height, width)
+    halves = layout.plane_shapes(before.height, width)
+    wholes = layout.plane_shapes(before.height, 2 * width)
     planes = tuple(
-        torch.cat((left[:, :columns], right[:, :columns]), dim=1)
-        for left, right, (_, columns) in zip(before.planes, after.planes, shapes, strict=True)
+        # Two halves narrower than a chroma sample share one.
+        torch.cat((left[:, :half], right[:, :half]), dim=1)[:, :whole]
+        for left, right, (_, half), (_, whole) in zip(
+            before.planes, after.planes, halves, wholes, strict=True
+        )
     )
     return after.with_planes(planes)
 
@@ -35,3 +57,39 @@ def side_by_side_info(info: VideoInfo) -> VideoInfo:
 def half_width(width: int, chroma_columns: int) -> int:
     """The widest half that ends at a whole chroma sample, at least one column."""
     return max(width - width % chroma_columns, min(width, 1))
+
+
+def wipe(before: Frame, after: Frame) -> Frame:
+    """`before` left of a line that glides to the right and back, `after` right of it.
+
+    Where the line is depends on the frame's time alone. It is black beside white, so that it
+    shows on any picture, and stands at whole chroma samples.
+    """
+    layout = before.layout
+    # Counted in chroma samples, so that one number serves all planes.
+    width = -(-before.width // layout.chroma_columns)
+    line = min(max(1, width // LINES_PER_WIDTH), width // 16)
+    position = round(wipe_position(before.seconds) * (width - 2 * line))
+    planes = []
+    for number, (left, right) in enumerate(zip(before.planes, after.planes, strict=True)):
+        chroma = number > 0 and layout.model == "yuv"
+        step = 1 if chroma else layout.chroma_columns
+        begin, middle, end = (step * (position + lines * line) for lines in range(3))
+        plane = right.clone()
+        plane[:, :begin] = left[:, :begin]
+        # The ends of the codes are black and white enough in either range.
+        plane[:, begin:middle] = 2 ** (layout.bits - 1) if chroma else 0
+        plane[:, middle:end] = 2 ** (layout.bits - 1) if chroma else 2**layout.bits - 1
+        planes.append(plane)
+    return after.with_planes(tuple(planes))
+
+
+def wipe_position(seconds: float) -> float:
+    """Where the line of a wipe is at a time: 0 left, 1 right, slower at both ends."""
+    return (1 - math.cos(2 * math.pi * seconds / WIPE_SECONDS)) / 2
+
+
+COMPARISONS = {
+    "side": Comparison(side_by_side_info, side_by_side),
+    "wipe": Comparison(lambda info: info, wipe),
+}

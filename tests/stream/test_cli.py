@@ -61,7 +61,7 @@ def test_help_fits_a_screen_and_names_every_option() -> None:
     assert options == {
         *("--start", "--duration", "--strength", "--compare", "--stages", "--device", "--dtype"),
         *("--memory", "--weights", "--codec", "--crf", "--preset", "--overwrite", "--quiet"),
-        *("--resume", "--keep-partial", "--version"),
+        *("--resume", "--keep-partial", "--preview", "--progress", "--version"),
         *("--deinterlace", "--pix-fmt", "--encoder-option"),
     }
 

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import numpy as np
 import torch
 from torch import Tensor
 
 from sapnet_stream.errors import InputError, SapnetError
+from sapnet_stream.still.still import Still
+from sapnet_stream.still.write import encode_still
+from sapnet_stream.target import write_complete
 from sapnet_stream.video.colour import to_rgb
 from sapnet_stream.video.decode import VideoDecoder
 from sapnet_stream.video.frame import Frame
@@ -56,13 +58,14 @@ def main() -> int:
     options = parser.parse_args()
     try:
         before, after, pair = compare(options.clean, options.rainy, options.derained)
+        if options.picture is not None:
+            picture, _ = encode_still(Still(pair.permute(1, 2, 0).numpy()), options.picture)
+            write_complete(options.picture, picture, overwrite=True)
     except SapnetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     print(f"PSNR on Y against the dry clip: {before:.2f} dB before, {after:.2f} dB after")
     if options.picture is not None:
-        pixels = np.ascontiguousarray(pair.permute(1, 2, 0).numpy())
-        av.VideoFrame.from_ndarray(pixels, format="rgb24").save(options.picture)
         print(f"before and after: {options.picture}")
     return 0
 

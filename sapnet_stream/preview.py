@@ -1,0 +1,141 @@
+"""One frame of a video before and after, as a picture to look at."""
+
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sapnet_stream.engine import DerainEngine
+from sapnet_stream.errors import UsageError
+from sapnet_stream.still.orientation import Orientation
+from sapnet_stream.still.still import Metadata, Still
+from sapnet_stream.still.write import check_ending, encode_still
+from sapnet_stream.target import check_target, write_complete
+from sapnet_stream.video.colour import to_rgb
+from sapnet_stream.video.decode import NoFrameError, VideoDecoder
+from sapnet_stream.video.demux import Demuxer
+from sapnet_stream.video.frame import Frame
+from sapnet_stream.video.info import VideoInfo
+from sapnet_stream.video.span import Span
+
+# Frames are shown in another order than they are stored in, this much apart at most.
+REORDERED = 64
+BT2020_PRIMARIES, SRGB_TRANSFER, PQ, HLG = 9, 13, 16, 18
+MOST_STRETCHED = 8
+
+
+def preview(
+    source: Path, target: Path, number: int, engine: DerainEngine, *, overwrite: bool = False
+) -> None:
+    """Write a frame before (left) and after (right), as a player would show it.
+
+    Turned upright, stretched by its sample aspect ratio, and tagged where its colours are
+    BT.2020, PQ or HLG.
+
+    Args:
+        source: a video file.
+        target: an image file; its ending names the format.
+        number: of the frame, counted from 0.
+        engine: what derains; only this frame is derained.
+        overwrite: replace an existing target.
+
+    Raises:
+        UsageError: the video has no such frame.
+        SapnetError: one sentence; the target is untouched.
+    """
+    if number < 0:
+        raise UsageError(f"--preview must be 0 or more, got {number}")
+    check_ending(target)
+    check_target(target, source, overwrite=overwrite)
+    frame, info = frame_number(source, number)
+    engine.check_memory(frame.height, frame.width)
+    pair = [shown(each, info) for each in (frame, engine.frame(frame))]
+    still = Still(np.concatenate(pair, axis=1), metadata=Metadata(png_chunks=_colour_tags(info)))
+    write_complete(target, encode_still(still, target)[0], overwrite=overwrite)
+
+
+def frame_number(path: Path, number: int) -> tuple[Frame, VideoInfo]:
+    """A frame of a video, counted from 0, and what the video says of itself.
+
+    Where the file tells the time of every frame, those before are not decoded.
+
+    Raises:
+        InputError: the file is unreadable, or has no video.
+        UsageError: it has fewer frames.
+    """
+    times = _times_up_to(path, number)
+    if 0 < len(times) <= number:
+        raise _beyond(path, number, len(times))
+    if 0 < number < len(times):
+        # Between two frames: no rounding can reach the one before.
+        found = _first_frame_from(path, (times[number - 1] + times[number]) / 2)
+        if found and found[0].pts * found[0].time_base == times[number]:
+            return found
+    count = 0
+    with VideoDecoder(path) as decoder:
+        for frame in decoder:
+            if count == number:
+                return frame, decoder.info
+            count += 1
+    raise _beyond(path, number, count)
+
+
+def shown(frame: Frame, info: VideoInfo) -> npt.NDArray[np.uint8]:
+    """[H, W, 3] RGB, upright and with square samples."""
+    rgb = to_rgb(frame)[0].mul_(255).round_().permute(1, 2, 0).numpy().astype(np.uint8)
+    ratio = info.sample_aspect_ratio
+    if ratio != 1 and Fraction(1, MOST_STRETCHED) <= ratio <= MOST_STRETCHED:
+        # Never smaller: nothing that is there must vanish.
+        width = frame.width * max(ratio, Fraction(1))
+        height = frame.height / min(ratio, Fraction(1))
+        rgb = np.array(
+            Image.fromarray(rgb).resize((round(width), round(height)), Image.Resampling.BICUBIC)
+        )
+    if info.display_matrix is None:
+        return rgb
+    return Orientation.from_display_matrix(info.display_matrix).upright(rgb)
+
+
+def _first_frame_from(path: Path, seconds: Fraction) -> tuple[Frame, VideoInfo] | None:
+    try:
+        with VideoDecoder(path, Span(seconds)) as decoder:
+            return next(decoder.frames()), decoder.info
+    except NoFrameError:
+        # The header knows of more than the file holds.
+        return None
+
+
+def _times_up_to(path: Path, number: int) -> list[Fraction]:
+    """When the file's frames are shown, in order, as far as `number`.
+
+    Empty if the file does not tell the times of all of them.
+    """
+    times: list[Fraction] = []
+    demuxer = Demuxer(path)
+    with demuxer.container as container:
+        # AVI stores no presentation times, and those made up for it jump.
+        if container.format.name == "avi" or not demuxer.seekable:
+            return []
+        packets = (p for p in demuxer.packets([demuxer.video]) if not p.is_discard)
+        for packet in islice(packets, number + REORDERED):
+            if packet.pts is None or packet.time_base is None:
+                return []
+            times.append(packet.pts * packet.time_base)
+    return [] if demuxer.damaged else sorted(times)
+
+
+def _beyond(path: Path, number: int, count: int) -> UsageError:
+    return UsageError(
+        f"--preview {number} is beyond the end of {path}: it has {count} frames, 0 to {count - 1}"
+    )
+
+
+def _colour_tags(info: VideoInfo) -> tuple[tuple[bytes, bytes], ...]:
+    """PNG's cICP chunk, where a viewer must know more than sRGB."""
+    if info.primaries != BT2020_PRIMARIES:
+        return ()
+    transfer = info.transfer if info.transfer in (PQ, HLG) else SRGB_TRANSFER
+    return ((b"cICP", bytes((info.primaries, transfer, 0, 1))),)
