@@ -110,7 +110,10 @@ def test_command_writes_table_csv_and_sheets(
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == ["1", "2"]
     average = sum(float(row["rounded_psnr_y"]) for row in rows) / 2
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "derained, rounded" in line]
+    out = capsys.readouterr().out
+    (line,) = [line for line in out.splitlines() if "derained, rounded" in line]
+    looked = f"| rainy, every 1, 2 pairs | w.safetensors | {average:.2f} dB / "
+    assert "training/test_looks.md" in out and looked in out
     assert float(line.split()[2]) == pytest.approx(average, abs=0.005)
     assert rows[0]["rainy_lpips"] == ""
     sheet = read_image(tmp_path / "sheets" / "2.png")

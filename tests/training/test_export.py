@@ -5,7 +5,7 @@ import torch
 
 from sapnet_stream.networks.weights import load_network, read_card
 from sapnet_training.checkpoint import save_checkpoint
-from sapnet_training.export import export
+from sapnet_training.export import data_of, export
 from sapnet_training.image_config import ImageConfig, Phase
 from sapnet_training.image_task import ImageTask
 from sapnet_training.trainer import Trainer
@@ -35,4 +35,14 @@ def test_export_holds_the_averaged_weights_and_the_recipe(
         assert torch.equal(loaded.state_dict()[key], value)
     card = read_card(tmp_path / "w.safetensors")
     assert card["steps"] == "1"
+    assert card["data"] == (
+        "train/bsds_clean_409, rained on by sapnet_training.rain "
+        "with masks of train/garg_streaks_207"
+    )
     assert json.loads(card["recipe"])["rain"] == {"light": 1.0}
+
+
+def test_a_card_names_the_pairs_a_run_saw() -> None:
+    recipe = ImageConfig(masks="", pairs=0.1, pair_sets=("a:b", "c")).to_dict()
+    assert data_of(recipe).endswith("rained on by sapnet_training.rain; pairs of a:b, c")
+    assert "BSDS500" in data_of({})

@@ -22,6 +22,7 @@ from sapnet_stream.errors import InputError, OutputError, SapnetError, UsageErro
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.weights import load_network
 from sapnet_training.data import image_files, read_image
+from sapnet_training.looks import look
 from sapnet_training.metrics import luma, psnr, ssim_255
 from sapnet_training.perceptual_similarity import TRUNKS, PerceptualSimilarityLoss, lpips_distance
 from sapnet_training.sheet import write_sheet
@@ -190,7 +191,10 @@ def run(options: argparse.Namespace) -> str:
     text = table(results)
     if metric is not None and options.backbone_weights is not None:
         text += "\nLPIPS stands on local weights: compare it within this table only"
-    return text
+    best = mean([result.rounded for result in results])
+    looked_at = f"{Path(rainy).name}, every {options.every}, {len(results)} pairs"
+    weights = "bundled" if options.weights is None else Path(options.weights).name
+    return text + "\n" + look(looked_at, weights, f"{best.psnr_y:.2f} dB / {best.ssim_y:.4f}")
 
 
 def main() -> int:

@@ -3,18 +3,30 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sapnet_stream.errors import SapnetError
 from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
 from sapnet_stream.networks.weights import save_network
 from sapnet_training.checkpoint import load_checkpoint
 
-DATA = (
+FIRST_DATA = (
     "383 photographs of BSDS500, none of them a scene of Rain100, rained on by "
     "sapnet_training.rain with 207 rendered streak masks (Garg and Nayar 2006); "
     "18 pairs of RainTrainH"
 )
+"""Of checkpoints from before the recipe named its folders."""
+
+
+def data_of(recipe: Mapping[str, Any]) -> str:
+    """What a run was trained on, in words."""
+    if "photographs" not in recipe:
+        return FIRST_DATA
+    text = f"{', '.join(recipe['photographs'])}, rained on by sapnet_training.rain"
+    text += f" with masks of {recipe['masks']}" if recipe["masks"] else ""
+    return text + (f"; pairs of {', '.join(recipe['pair_sets'])}" if recipe.get("pairs") else "")
 
 
 def export(checkpoint: Path, out: Path) -> str:
@@ -24,7 +36,7 @@ def export(checkpoint: Path, out: Path) -> str:
     network = SAPNet(SAPNetConfig(dilations=tuple(dilations)))
     network.load_state_dict(parts["average"])
     card = {
-        "data": DATA,
+        "data": data_of(parts["config"]),
         "recipe": json.dumps(parts["config"]),
         "steps": str(parts["step"]),
         "hours": f"{parts['seconds'] / 3600:.2f}",
