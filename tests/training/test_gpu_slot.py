@@ -1,6 +1,5 @@
 """A slot is packed, runs without our optional packages, and goes on in the next slot."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -18,16 +17,13 @@ ROOT = Path(__file__).parents[2]
 SMALL = ["phases=[{start: 0, batch: 2, patch: 32, stages: 1}]", "validate=4", "leave_out=[]"]
 
 
-def pack(slot: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "sapnet_training.gpu_slot"]
+def pack(monkeypatch: pytest.MonkeyPatch, data: Path, slot: Path, *arguments: str) -> int:
+    """What the command does, on a small recipe."""
     recipe = str(ROOT / "configs" / "sapnet_first.yaml")
-    done = subprocess.run(
-        [*command, recipe, str(slot), *arguments, *SMALL, "compile=false"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
+    monkeypatch.setenv("SAPNET_DATA", str(data))
+    command = ["gpu_slot", recipe, str(slot), *arguments, *SMALL, "compile=false"]
+    monkeypatch.setattr(sys, "argv", command)
+    return gpu_slot.main()
 
 
 def train(repository: Path, slot: Path, out: Path) -> str:
@@ -62,22 +58,21 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_a_slot_trains_elsewhere_and_the_next_one_goes_on(
-    small_data: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_data: Path,
+    repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("SAPNET_DATA", str(small_data))
     slot, first, second = repository / "slot", tmp_path / "first", tmp_path / "second"
-    assert "30 of 30 photographs, 3 of 3 masks" in pack(slot, "steps=4")
+    assert pack(monkeypatch, small_data, slot, "steps=4") == 0
+    assert "30 of 30 photographs, 3 of 3 masks" in capsys.readouterr().out
     train(repository, slot, first)
     assert {p.name for p in first.iterdir()} == {
-        "last.pt",
-        "best.pt",
-        "log.jsonl",
-        "curves.png",
-        "train.log",
-        "pictures.tar",
-    }
+        "last.pt", "best.pt", "log.jsonl", "curves.png", "train.log", "pictures.tar"
+    }  # fmt: skip
     assert load_checkpoint(first / "last.pt")["step"] == 4
-    pack(slot, "steps=8", "--run", str(first))
+    assert pack(monkeypatch, small_data, slot, "steps=8", "--run", str(first)) == 0
     assert '"samples_per_second"' in train(repository, slot, second)
     assert load_checkpoint(second / "last.pt")["step"] == 8
     assert [record["step"] for record in read_log(second / "log.jsonl")] == [4, 8]
@@ -107,17 +102,14 @@ def test_a_slot_fits_and_holds_no_test_scene(
     assert (slot / "packages" / "lpips" / "lpips.py").exists()
 
 
-def test_a_folder_that_is_no_slot_is_not_emptied(data_dir: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_slot_is_not_emptied(
+    small_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     precious = tmp_path / "precious.txt"
     precious.write_text("mine")
-    command = [sys.executable, "-m", "sapnet_training.gpu_slot"]
-    done = subprocess.run(
-        [*command, str(ROOT / "configs" / "sapnet_first.yaml"), str(tmp_path)],
-        env={**os.environ, "SAPNET_DATA": str(data_dir)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "holds no slot" in done.stderr
+    assert pack(monkeypatch, small_data, tmp_path) == 2
+    assert "holds no slot" in capsys.readouterr().err
     assert precious.exists()

@@ -18,6 +18,7 @@ from sapnet_training.image_task import ImageTask
 from sapnet_training.journal import Journal, means, read_log
 from sapnet_training.processes import Processes
 from sapnet_training.run import Run, steps_within
+from sapnet_training.train import main
 from sapnet_training.trainer import DivergedError, Trainer
 from sapnet_training.training_images import TrainingImages
 from sapnet_training.validation import KINDS
@@ -183,16 +184,16 @@ def test_two_processes_train_as_one(small: dict[str, str], whole: Path, tmp_path
 
 
 def test_sigterm_saves_and_an_old_folder_is_not_overwritten(
-    small: dict[str, str], tmp_path: Path
+    small: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     arguments = command(tmp_path, "run", 100_000, "save_minutes=0.00001", "validate=100000")
     run = subprocess.Popen([sys.executable, *arguments], env=small)
     wait_for(tmp_path / "run" / "last.pt", run)
     run.send_signal(signal.SIGTERM)
     assert run.wait(timeout=30) == 0
-    again = subprocess.run(
-        [sys.executable, *arguments], env=small, capture_output=True, text=True, check=False
-    )
-    assert again.returncode == 2
-    assert "give --resume to go on" in again.stderr
-    assert "Traceback" not in again.stderr
+    monkeypatch.setattr(sys, "argv", arguments[1:])
+    assert main() == 2
+    assert "give --resume to go on" in capsys.readouterr().err

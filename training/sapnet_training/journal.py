@@ -1,7 +1,6 @@
 """What a run tells: a bar, a line per validation, `log.jsonl`, curves, pictures, TensorBoard."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,7 @@ class Journal:
         self._log = out / "log.jsonl"
         self._records = [r for r in read_log(self._log) if r["step"] <= trainer.step]
         self._losses: list[dict[str, float]] = []
-        self._since = time.monotonic()
-        self._counted = (trainer.samples, trainer.prefetch.waited_seconds)
+        self._counted = self._counts()
         self._speaks = trainer.processes.rank == 0
         self._board = _tensorboard(out / "tensorboard") if tensorboard and self._speaks else None
         self._bar = Progress(
@@ -61,14 +59,10 @@ class Journal:
         self._bar.update(self._total, completed=self._trainer.step, description=text)
 
     def write(self, scores: dict[str, float]) -> None:
-        """A line: the losses since the last one, the scores, samples/s, share of time waited."""
-        trainer, now = self._trainer, time.monotonic()
-        spent = now - self._since
-        samples, waited = (
-            value - before
-            for value, before in zip(
-                (trainer.samples, trainer.prefetch.waited_seconds), self._counted, strict=True
-            )
+        """A line: the losses since the last one, the scores, and how fast the steps were."""
+        trainer, counts = self._trainer, self._counts()
+        spent, samples, waited = (
+            now - before for now, before in zip(counts, self._counted, strict=True)
         )
         record = {
             "step": trainer.step,
@@ -89,8 +83,12 @@ class Journal:
         if self._board is not None:
             for name, value in record.items():
                 self._board.add_scalar(name, value, trainer.step)
-        self._losses, self._since = [], now
-        self._counted = (trainer.samples, trainer.prefetch.waited_seconds)
+        self._losses, self._counted = [], counts
+
+    def _counts(self) -> tuple[float, int, float]:
+        """Seconds in steps, samples, seconds of those waited for data."""
+        trainer = self._trainer
+        return trainer.seconds, trainer.samples, trainer.prefetch.waited_seconds
 
     def picture(self, images: dict[str, Tensor]) -> None:
         """A sheet of this step's pictures."""

@@ -37,13 +37,14 @@ def run(options: argparse.Namespace, began: float) -> None:
         raise UsageError(f"{last} exists; give --resume to go on, or another --out")
     parts = load_checkpoint(last) if options.resume else None
     processes = Processes(options.device)
-    task = make_task(config, data_folder(), processes.device, options.backbone_weights)
-    if options.budget_minutes is not None:
-        steps = parts["config"]["steps"] if parts else None
-        config = config.scaled(
-            steps or steps_within(options.budget_minutes, config, task, processes)
-        )
-        task = make_task(config, data_folder(), processes.device, options.backbone_weights)
+    budget = options.budget_minutes
+    if budget is not None and parts:  # the first run has measured
+        config = config.scaled(parts["config"]["steps"])
+    data = data_folder()
+    task = make_task(config, data, processes.device, options.backbone_weights)
+    if budget is not None and not parts:
+        config = config.scaled(steps_within(budget, config, task, processes))
+        task = make_task(config, data, processes.device, options.backbone_weights)
     trainer = Trainer(config, task, processes)
     if parts:
         trainer.restore(parts)
