@@ -126,15 +126,23 @@ def test_fields_stay_fields_in_their_order(
     assert orders[1] == orders[0]
 
 
-@pytest.mark.parametrize("codec", ["h264", "hevc"])
+@pytest.mark.parametrize(
+    ("codec", "pixel_format"), [("h264", None), ("hevc", None), ("h264", "yuv422p10le")]
+)
 def test_captions_in_the_pictures_are_kept(
-    make_interlaced: Callable[..., Path], derain: Derain, tmp_path: Path, codec: str
+    make_interlaced: Callable[..., Path],
+    derain: Derain,
+    tmp_path: Path,
+    codec: str,
+    pixel_format: str | None,
 ) -> None:
     source = make_interlaced("in.nut", "libx264", "yuv420p", "tff", True)
-    derain(source, tmp_path / "out.mkv", codec=codec, amount=0.1)
+    derain(source, tmp_path / "out.mkv", codec=codec, amount=0.1, pixel_format=pixel_format)
     before, after = (captions(path) for path in (source, tmp_path / "out.mkv"))
     assert len(set(before)) == FRAMES
     assert after == before
+    if codec == "h264":
+        assert all(picture.interlaced_frame for picture in pictures(tmp_path / "out.mkv"))
 
 
 def test_a_codec_without_fields_is_named(
