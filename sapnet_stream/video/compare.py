@@ -71,7 +71,8 @@ def wipe(before: Frame, after: Frame) -> Frame:
     line = min(max(1, width // LINES_PER_WIDTH), width // 16)
     position = round(wipe_position(before.seconds) * (width - 2 * line))
     planes = []
-    for number, (left, right) in enumerate(zip(before.planes, after.planes, strict=True)):
+    pairs = zip(before.colour_planes, after.colour_planes, strict=True)
+    for number, (left, right) in enumerate(pairs):
         chroma = number > 0 and layout.model == "yuv"
         step = 1 if chroma else layout.chroma_columns
         begin, middle, end = (step * (position + lines * line) for lines in range(3))
@@ -81,7 +82,8 @@ def wipe(before: Frame, after: Frame) -> Frame:
         plane[:, begin:middle] = 2 ** (layout.bits - 1) if chroma else 0
         plane[:, middle:end] = 2 ** (layout.bits - 1) if chroma else 2**layout.bits - 1
         planes.append(plane)
-    return after.with_planes(tuple(planes))
+    # Alpha is the same in both.
+    return after.with_planes((*planes, *after.planes[len(planes) :]))
 
 
 def wipe_position(seconds: float) -> float:
