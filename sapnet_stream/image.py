@@ -3,7 +3,6 @@
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from sapnet_stream.engine import DerainEngine
@@ -48,19 +47,18 @@ def derain_image(
 
 
 def derain_still(still: Still, engine: DerainEngine) -> None:
-    """Derain a still's samples in place, seen upright; alpha stays as it is."""
+    """Derain a still's samples in place; alpha stays as it is."""
     samples = still.samples
-    colours = samples[..., : 3 if samples.shape[2] > 2 else 1]
-    upright = still.orientation.upright(colours)
-    # Planes are in the order G, B, R.
-    order = (1, 2, 0) if upright.shape[2] == 3 else (0,)
+    # Planes are in the order G, B, R; gray has one.
+    order = (1, 2, 0) if samples.shape[2] > 2 else (0,)
     depth = "16le" if still.bits == 16 else ""
     frame = Frame(
-        planes=tuple(torch.from_numpy(np.ascontiguousarray(upright[..., c])) for c in order),
+        planes=tuple(torch.from_numpy(samples[..., c].copy()) for c in order),
         layout=pixel_layout(("gbrp" if len(order) == 3 else "gray") + depth),
-        colour=Colour.from_tags(UNTAGGED_MATRIX, True, upright.shape[0]),
+        colour=Colour.from_tags(UNTAGGED_MATRIX, True, samples.shape[0]),
         pts=0,
         time_base=Fraction(1),
+        orientation=still.orientation,
     )
     for channel, plane in zip(order, engine.frame(frame).planes, strict=True):
-        colours[..., channel] = still.orientation.stored(plane.numpy())
+        samples[..., channel] = plane.numpy()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import UsageError
-from sapnet_stream.still.orientation import Orientation
 from sapnet_stream.still.still import Metadata, Still
 from sapnet_stream.still.write import check_ending, encode_still
 from sapnet_stream.target import check_target, write_complete
@@ -23,7 +23,7 @@ from sapnet_stream.video.span import Span
 
 # Frames are shown in another order than they are stored in, this much apart at most.
 REORDERED = 64
-BT2020_PRIMARIES, SRGB_TRANSFER, PQ, HLG = 9, 13, 16, 18
+BT2020_PRIMARIES, SRGB_TRANSFER, HLG = 9, 13, 18
 MOST_STRETCHED = 8
 
 
@@ -33,7 +33,7 @@ def preview(
     """Write a frame before (left) and after (right), as a player would show it.
 
     Turned upright, stretched by its sample aspect ratio, and tagged where its colours are
-    BT.2020, PQ or HLG.
+    BT.2020; PQ is shown as a gamma signal.
 
     Args:
         source: a video file.
@@ -85,18 +85,17 @@ def frame_number(path: Path, number: int) -> tuple[Frame, VideoInfo]:
 
 def shown(frame: Frame, info: VideoInfo) -> npt.NDArray[np.uint8]:
     """[H, W, 3] RGB, upright and with square samples."""
-    rgb = to_rgb(frame)[0].mul_(255).round_().permute(1, 2, 0).numpy().astype(np.uint8)
+    seen = info.orientation.upright(to_rgb(frame)[0].mul_(255).round_().to(torch.uint8))
+    rgb = seen.permute(1, 2, 0).contiguous().numpy()
     ratio = info.sample_aspect_ratio
-    if ratio != 1 and Fraction(1, MOST_STRETCHED) <= ratio <= MOST_STRETCHED:
-        # Never smaller: nothing that is there must vanish.
-        width = frame.width * max(ratio, Fraction(1))
-        height = frame.height / min(ratio, Fraction(1))
-        rgb = np.array(
-            Image.fromarray(rgb).resize((round(width), round(height)), Image.Resampling.BICUBIC)
-        )
-    if info.display_matrix is None:
+    if ratio == 1 or not Fraction(1, MOST_STRETCHED) <= ratio <= MOST_STRETCHED:
         return rgb
-    return Orientation.from_display_matrix(info.display_matrix).upright(rgb)
+    if info.orientation.quarter_turns % 2:
+        ratio = 1 / ratio
+    height, width, _ = rgb.shape
+    # Never smaller: nothing that is there must vanish.
+    size = (round(width * max(ratio, Fraction(1))), round(height / min(ratio, Fraction(1))))
+    return np.array(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))
 
 
 def _first_frame_from(path: Path, seconds: Fraction) -> tuple[Frame, VideoInfo] | None:
@@ -137,5 +136,6 @@ def _colour_tags(info: VideoInfo) -> tuple[tuple[bytes, bytes], ...]:
     """PNG's cICP chunk, where a viewer must know more than sRGB."""
     if info.primaries != BT2020_PRIMARIES:
         return ()
-    transfer = info.transfer if info.transfer in (PQ, HLG) else SRGB_TRANSFER
+    # PQ was made a gamma signal.
+    transfer = HLG if info.transfer == HLG else SRGB_TRANSFER
     return ((b"cICP", bytes((info.primaries, transfer, 0, 1))),)

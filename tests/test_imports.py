@@ -20,7 +20,7 @@ FORBIDDEN = {
     "sapnet_stream": ["sapnet_training"],
     "sapnet_stream.networks": ["sapnet_stream.video", "sapnet_stream.engine"],
     "sapnet_stream.video": ["sapnet_stream.networks", "sapnet_stream.engine", "sapnet_stream.flow"],
-    "sapnet_stream.still": ["torch", "sapnet_stream.networks", "sapnet_stream.engine"],
+    "sapnet_stream.still": ["sapnet_stream.networks", "sapnet_stream.engine"],
     "sapnet_stream.flow": ["torch", "av", "sapnet_stream.video", "sapnet_stream.networks"],
     "sapnet_stream.engine": ["av", "sapnet_stream.flow", "sapnet_stream.derain"],
     "sapnet_stream.derain": ["sapnet_stream.cli"],

@@ -10,17 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from sapnet_stream.errors import InputError
 from sapnet_stream.still.exif import without_thumbnail
-from sapnet_stream.still.orientation import Orientation
 from sapnet_stream.still.packed import decode_16_bit
 from sapnet_stream.still.png import kept_chunks
 from sapnet_stream.still.still import JpegCoding, Metadata, Samples, Still
+from sapnet_stream.video.orientation import AS_STORED, Orientation
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 ORIENTATION = 0x0112
+# EXIF 2.3, 4.6.4: what its tag means; anything else is as stored.
+_ORIENTATIONS: dict[Any, Orientation] = {
+    2: Orientation(0, True),
+    3: Orientation(2),
+    4: Orientation(2, True),
+    5: Orientation(3, True),
+    6: Orientation(3),
+    7: Orientation(1, True),
+    8: Orientation(1),
+}
 MOST_DOTS_PER_INCH = 100_000
 # What Pillow's readers raise on damaged files; MemoryError where a header promises too much.
 _BROKEN = (
@@ -110,13 +121,14 @@ def _read(path: Path, image: ImageFile.ImageFile) -> Still:
     if image.format != "TIFF":
         # Some of the metadata may be behind the pixels.
         image.load()
-    orientation = Orientation.from_exif(image.getexif().get(ORIENTATION))
+    orientation = _ORIENTATIONS.get(image.getexif().get(ORIENTATION), AS_STORED)
     metadata = _metadata(image, file)
     bits = _bits(image, file)
     samples = _deep_samples(path, image, file, bits) if bits > 8 else _samples(path, image)
     if bits <= 8 and image.format == "TIFF":
         # Pillow turned it upright while it loaded.
-        samples = np.ascontiguousarray(orientation.stored(samples))
+        planes = torch.from_numpy(samples).permute(2, 0, 1)
+        samples = orientation.stored(planes).permute(1, 2, 0).contiguous().numpy()
     return Still(
         samples=samples,
         orientation=orientation,

@@ -1,11 +1,11 @@
 """One still image: its samples and what its file says beside them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from sapnet_stream.still.orientation import Orientation
+from sapnet_stream.video.orientation import AS_STORED, Orientation
 
 Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
@@ -52,7 +52,7 @@ class Still:
 
     Attributes:
         samples: [H, W, C], C of gray, gray and alpha, RGB, or RGB and alpha; uint8 or uint16.
-        orientation: how to turn them upright.
+        orientation: how they are turned to be seen.
         metadata: to be written again.
         lossy: the file did not store exactly these samples.
         jpeg: how it stored them, if it was a JPEG.
@@ -60,8 +60,8 @@ class Still:
     """
 
     samples: Samples
-    orientation: Orientation = field(default_factory=Orientation)
-    metadata: Metadata = field(default_factory=Metadata)
+    orientation: Orientation = AS_STORED
+    metadata: Metadata = Metadata()
     lossy: bool = False
     jpeg: JpegCoding | None = None
     warnings: tuple[str, ...] = ()

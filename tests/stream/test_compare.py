@@ -19,6 +19,7 @@ from sapnet_stream.video.frame import Colour, Frame, pixel_layout
 FORMATS = [
     *("yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p"),
     *("yuv420p10le", "yuv444p12le", "gbrp", "gbrp16le", "gray", "gray10le"),
+    *("yuva420p", "yuva422p10le", "gbrap"),
 ]
 
 
@@ -61,13 +62,15 @@ def test_wipe_is_before_then_a_line_then_after(name: str, size: tuple[int, int])
             assert torch.equal(was, now)
         edges = set()
         for number, plane in enumerate(shown.planes):
-            step = 1 if number and layout.model == "yuv" else layout.chroma_columns
+            step = 1 if number in (1, 2) and layout.model == "yuv" else layout.chroma_columns
             codes = columns_of(plane)
             assert plane.shape == after.planes[number].shape
             left, right = codes.count(50), codes.count(70)
             line = codes[left : len(codes) - right]
             assert codes == [50] * left + line + [70] * right
-            if number and layout.model == "yuv":
+            if layout.alpha and number == 3:
+                assert set(line) == {2**layout.bits - 1}
+            elif number and layout.model == "yuv":
                 assert line == [2 ** (layout.bits - 1)] * 2
             else:
                 # At the right edge of an odd width white lacks what the picture lacks.

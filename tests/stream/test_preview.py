@@ -155,6 +155,17 @@ def test_it_has_the_proportions_of_the_display(
     assert before.shape == after.shape == (size[1], size[0], 3)
 
 
+def test_a_turned_picture_is_stretched_as_it_is_stored(
+    make_clip: Make, look: Callable[..., tuple[Any, Any]]
+) -> None:
+    settings = {"noise": False, "sample_aspect_ratio": Fraction(4, 3)}
+    turned = make_clip("in.mp4", "libx264", display_matrix=TURNS[90], **settings)
+    stored = make_clip("plain.mp4", "libx264", **settings)
+    (upright, _), (lying, _) = look(turned, 0), look(stored, 0)
+    assert upright.shape == (85, 48, 3)
+    assert np.abs(upright - np.rot90(lying, -1)).max() <= 1
+
+
 def test_colours_are_those_of_the_tags(
     make_clip: Make, look: Callable[..., tuple[Any, Any]]
 ) -> None:
@@ -172,7 +183,7 @@ def test_colours_are_those_of_the_tags(
 def test_a_wide_gamut_is_tagged_in_the_picture(make_clip: Make, look: Any, tmp_path: Path) -> None:
     source = make_clip("hdr.mkv", pixel_format="yuv420p10le", colour=(9, 1, 9, 16))
     look(source, 0)
-    assert b"cICP\x09\x10\x00\x01" in (tmp_path / "look.png").read_bytes()
+    assert b"cICP\x09\x0d\x00\x01" in (tmp_path / "look.png").read_bytes()
     look(make_clip("sdr.mkv", colour=(1, 1, 1, 1)), 0)
     assert b"cICP" not in (tmp_path / "look.png").read_bytes()
 
