@@ -71,19 +71,19 @@ def wipe(before: Frame, after: Frame) -> Frame:
     line = min(max(1, width // LINES_PER_WIDTH), width // 16)
     position = round(wipe_position(before.seconds) * (width - 2 * line))
     planes = []
-    pairs = zip(before.colour_planes, after.colour_planes, strict=True)
-    for number, (left, right) in enumerate(pairs):
-        chroma = number > 0 and layout.model == "yuv"
+    for number, (left, right) in enumerate(zip(before.planes, after.planes, strict=True)):
+        chroma = number in (1, 2) and layout.model == "yuv"
+        alpha = layout.alpha and number == len(before.planes) - 1
         step = 1 if chroma else layout.chroma_columns
         begin, middle, end = (step * (position + lines * line) for lines in range(3))
         plane = right.clone()
         plane[:, :begin] = left[:, :begin]
         # The ends of the codes are black and white enough in either range.
-        plane[:, begin:middle] = 2 ** (layout.bits - 1) if chroma else 0
-        plane[:, middle:end] = 2 ** (layout.bits - 1) if chroma else 2**layout.bits - 1
+        neutral, most = 2 ** (layout.bits - 1), 2**layout.bits - 1
+        plane[:, begin:middle] = neutral if chroma else most if alpha else 0
+        plane[:, middle:end] = neutral if chroma else most
         planes.append(plane)
-    # Alpha is the same in both.
-    return after.with_planes((*planes, *after.planes[len(planes) :]))
+    return after.with_planes(tuple(planes))
 
 
 def wipe_position(seconds: float) -> float:
