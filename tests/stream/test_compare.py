@@ -40,14 +40,6 @@ def columns_of(plane: torch.Tensor) -> list[int]:
     return [int(code) for code in samples[0]]
 
 
-@pytest.mark.parametrize("name", ["yuva420p", "gbrap"])
-def test_alpha_has_no_line(name: str) -> None:
-    before, after = (frame_of(name, (64, 4), code, Fraction(0)) for code in (50, 70))
-    shown = wipe(before, after.with_planes((*after.planes[:3], before.planes[3])))
-    assert torch.equal(shown.planes[3], before.planes[3])
-    assert columns_of(shown.planes[0])[0] == 0
-
-
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("size", [(67, 5), (64, 48), (130, 3), (71, 17)])
 def test_wipe_is_before_then_a_line_then_after(name: str, size: tuple[int, int]) -> None:
