@@ -95,7 +95,8 @@ def video_info(
         color_range=FULL_RANGE if full_range else picture.color_range,
         primaries=picture.color_primaries,
         transfer=picture.color_trc,
-        sample_aspect_ratio=Fraction(stream.codec_context.sample_aspect_ratio or 0),
+        # The container may say what the codec cannot.
+        sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or 0),
         display_matrix=_display_matrix(picture),
         interlaced=picture.interlaced_frame,
         field_order=stream.codec_context.field_order,

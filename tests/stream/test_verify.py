@@ -17,6 +17,7 @@ from sapnet_stream.video.info import VideoInfo, video_info
 from sapnet_stream.video.verify import verify_written
 
 Make = Callable[..., Path]
+Derain = Callable[..., Any]
 PLAN = EncoderPlan("h264", "libx264", {}, "yuv420p", 9, 1)
 QUARTER_TURN = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 
@@ -111,3 +112,19 @@ def test_prores_may_be_read_with_more_bits(make_clip: Make, pixel_format: str) -
         info = video_info(picture, container.streams.video[0], None)
     plan = EncoderPlan("prores", "prores_ks", {}, pixel_format, 2, 0)
     assert verify_written(path, plan, info) == []
+
+
+def test_the_shape_of_samples_is_kept_by_the_container_or_its_loss_is_told(
+    make_clip: Make, derain: Derain, tmp_path: Path
+) -> None:
+    shape = Fraction(4, 3)
+    source = make_clip("in.mp4", "libx264", noise=False, sample_aspect_ratio=shape)
+    assert derain(source, tmp_path / "out.mp4", codec="av1").warnings == []
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == shape
+    (warning,) = derain(source, tmp_path / "out.webm", codec="vp9").warnings
+    assert "sample aspect ratio" in warning
+    # MP4 says it in the container alone, and it is read from there.
+    derain(tmp_path / "out.mp4", tmp_path / "again.mkv", codec="h264")
+    with av.open(str(tmp_path / "again.mkv")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == shape
