@@ -68,6 +68,9 @@ HARDWARE = {
     "vaapi": Encoder("", None, None, ""),
 }
 
+# FFV1 finds no way to cut a picture as narrow as its slices.
+LEAST_SLICED = 16
+
 
 @dataclass(frozen=True)
 class EncoderSettings:
@@ -158,6 +161,8 @@ def plan_encoder(
     )
     options = _options(codec, family, encoder, settings, pixel_format, interlaced=info.interlaced)
     options = merged(merged(options, _hdr_options(codec, info.hdr)), settings.options)
+    if codec == "ffv1" and min(info.width, info.height) < LEAST_SLICED:
+        options = {"slices": "1", **options}
     tags = _matrix_and_range(info, pixel_format)
     plan = EncoderPlan(family, encoder.name, options, pixel_format, *tags)
     # Opening costs an encoder's start, and what is ours by default is known to open.

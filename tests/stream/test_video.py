@@ -10,6 +10,8 @@ from typing import Any
 import av
 import pytest
 
+from sapnet_stream.errors import OutputError
+
 Make = Callable[..., Path]
 Read = Callable[[Path], Any]
 Derain = Callable[..., Any]
@@ -275,3 +277,24 @@ def test_attachments_data_and_timecodes_are_carried_or_named(
             assert tags["timecode"] == "01:02:03:04", suffix
             data = [s for s in container.streams if s.type == "data"]
             assert len(data) == (suffix != "mkv"), suffix
+
+
+# x265 and SVT-AV1 have a least size.
+NOT_SMALL = ("hevc", "av1")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 37), (37, 1), (3, 2)])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9", "ffv1"])
+def test_the_smallest_pictures_go_through_or_are_refused_before_work_starts(
+    make_clip: Make, read_clip: Read, derain: Derain, tmp_path: Path, size: Any, codec: str
+) -> None:
+    source = make_clip("in.nut", "rawvideo", "yuv444p", size, ticks=[0])
+    target = tmp_path / "out.mkv"
+    if codec in NOT_SMALL:
+        with pytest.raises(OutputError, match=f"cannot encode {size[0]}x{size[1]}"):
+            derain(source, target, codec=codec)
+        assert [path.name for path in tmp_path.iterdir()] == ["in.nut"]
+    else:
+        derain(source, target, codec=codec)
+        assert read_clip(target).tags["size"] == size
+        assert len(read_clip(target).times) == 1
