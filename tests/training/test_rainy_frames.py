@@ -1,0 +1,77 @@
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from sapnet_training import rainy_frames
+from sapnet_training.clip import write_video
+from sapnet_training.data import read_image
+from sapnet_training.pairs import find_pairs, read_pair
+from sapnet_training.rain import SyntheticRain
+from sapnet_training.rainy_frames import main, rained_on
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Six frames of 64 x 48, each a shade brighter than the last."""
+    shades = torch.arange(6).view(6, 1, 1, 1) / 20 + 0.2
+    write_video(tmp_path / "v.mp4", shades.expand(6, 3, 48, 64), Fraction(25))
+    return tmp_path / "v.mp4"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["rainy_frames", *options])
+    return main()
+
+
+def test_it_writes_pairs_of_every_nth_frame(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        assert run(monkeypatch, str(video), str(tmp_path / name), "--every", "2") == 0
+    pairs = find_pairs("a", tmp_path)
+    assert [pair.rainy.name for pair in pairs] == ["00000.png", "00002.png", "00004.png"]
+    for number, pair in enumerate(pairs):
+        rainy, clean = read_pair(pair).chunk(2)
+        assert clean.float().mean() == pytest.approx(255 * (0.2 + number * 0.1), abs=3)
+        assert rainy.float().mean() > clean.float().mean() + 1
+        assert torch.equal(rainy, read_image(tmp_path / "b" / "rainy" / pair.rainy.name))
+
+
+def test_rain_goes_on_through_a_clip_and_differs_in_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rainy_frames, "CLIP", 2)
+    rain = SyntheticRain({"shower": 1.0})
+
+    def fallen(count: int, seed: int) -> list[Tensor]:
+        frames = [torch.full((3, 40, 40), 80, dtype=torch.uint8)] * count
+        return [rainy for rainy, _ in rained_on(frames, rain, seed)]
+
+    four = fallen(4, seed=1)
+    assert len(four) == 4
+    assert torch.equal(four[1], fallen(2, seed=1)[1])
+    assert not torch.equal(four[0], four[2]) and not torch.equal(four[0], fallen(1, seed=2)[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["none.mp4", "out"], "none.mp4"),
+        (["none.mp4", "out", "--every", "0"], "--every must be at least 1"),
+        (["VIDEO", "VIDEO"], "cannot write"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    options: list[str],
+    message: str,
+    video: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, *(str(video) if o == "VIDEO" else o for o in options)) != 0
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error

@@ -1,0 +1,97 @@
+"""Frames of a video and the same in synthetic rain, as the pairs of images that
+`sapnet-eval --data FOLDER` reads: `python -m sapnet_training.rainy_frames VIDEO FOLDER`.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sapnet_stream.errors import OutputError, SapnetError, UsageError
+from sapnet_training.before_after import rgb_frames
+from sapnet_training.rain import SyntheticRain
+from sapnet_training.rain_presets import PRESETS
+from sapnet_training.seeds import seeded
+
+CLIP = 25
+"""Frames that rain falls through; then it draws its strength and direction anew."""
+
+
+def rained_on(
+    frames: Iterable[Tensor], rain: SyntheticRain, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every frame with rain, and what a derainer should make of it; [3, H, W] uint8 each.
+
+    Args:
+        frames: [3, H, W] uint8 of one size.
+        seed: of the rain, which the clip's number goes into too.
+    """
+    frames = iter(frames)
+    number = 0
+    while clip := list(islice(frames, CLIP)):
+        clean = torch.stack(clip)[None].float() / 255
+        rainy, target = rain.fall(clean, seeded("rainy frames", seed, number))
+        for pair in zip(rainy[0], target[0], strict=True):
+            wet, dry = ((image * 255).round().byte() for image in pair)
+            yield wet, dry
+        number += 1
+
+
+def save(path: Path, image: Tensor) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error}") from error
+
+
+def write_pairs(video: Path, folder: Path, every: int, preset: str, seed: int) -> int:
+    """`rainy/` and `clean/` in the folder, a PNG for every Nth frame named by its number.
+
+    Returns:
+        How many pairs.
+
+    Raises:
+        InputError: the video cannot be read.
+        OutputError: a file cannot be written.
+        UsageError: `every` is below 1, or no such preset.
+    """
+    if every < 1:
+        raise UsageError(f"--every must be at least 1, got {every}")
+    rain = SyntheticRain({preset: 1.0})
+    kept = islice(rgb_frames(video), 0, None, every)
+    count = 0
+    for wet, dry in rained_on(kept, rain, seed):
+        name = f"{count * every:05}.png"
+        save(folder / "rainy" / name, wet)
+        save(folder / "clean" / name, dry)
+        count += 1
+    return count
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m sapnet_training.rainy_frames")
+    parser.add_argument("video", type=Path, metavar="VIDEO")
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth frame")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="shower")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    try:
+        count = write_pairs(
+            options.video, options.folder, options.every, options.preset, options.seed
+        )
+    except SapnetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"{count} pairs in {options.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
