@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sapnet_training.agreement import Agreement
+from sapnet_training.agreement import Agreement, drawn_anew
 from sapnet_training.derainer import Derained
 
 
@@ -32,9 +32,9 @@ def level(value: float) -> Tensor:
     return torch.full((3, 2, 2), value)
 
 
-def observed(rows: list[dict[str, float]]) -> Agreement[float, float]:
+def observed(rows: list[dict[str, float]], block: int = 1) -> Agreement[float, float]:
     """A row per image, levels of "rainy" and of every method; the clean level is 100."""
-    agreement = Agreement(Brightness())
+    agreement = Agreement(Brightness(), block)
     for number, row in enumerate(rows):
         outputs = {name: level(value) for name, value in row.items() if name != "rainy"}
         rainy, clean = level(row["rainy"]).byte(), level(100).byte()
@@ -59,6 +59,27 @@ def test_methods_are_compared_on_the_same_images() -> None:
     assert more.score.low < rainy.score.high, "alone they could not be told apart"
     assert more.gain.low == pytest.approx(0.01) and more.gain.high == pytest.approx(0.01)
     assert more.verdict == "better"
+
+
+def test_neighbours_that_are_alike_widen_the_interval() -> None:
+    """Runs of ten equal frames, of 0.2 and 0.4 in turn.
+
+    A block of ten begins anywhere in such a run, so that its mean is uniform between the two:
+    the error of ten blocks is 0.1 / sqrt(3 * 10), of 100 frames 0.1 / sqrt(100).
+    """
+    rows = [{"rainy": 20.0 + 20 * (i // 10 % 2)} for i in range(100)]
+    width = {}
+    for block in (1, 10):
+        (rainy,) = observed(rows, block).findings()
+        width[block] = rainy.score.high - rainy.score.low
+    assert width[10] / width[1] == pytest.approx((100 / 30) ** 0.5, rel=0.15)
+
+
+def test_blocks_are_runs_of_neighbours() -> None:
+    drawn = drawn_anew(10, 4)
+    assert drawn.shape == (1000, 10)
+    assert ((drawn[:, 1:4] - drawn[:, :3]) % 10 == 1).all()
+    assert ((drawn[:, 4] - drawn[:, 3]) % 10 != 1).any()
 
 
 def test_verdicts() -> None:

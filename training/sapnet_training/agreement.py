@@ -2,7 +2,8 @@
 image agrees with its result on the clean one, which stands for the truth.
 
 Intervals are of a bootstrap over images: the images drawn anew with replacement, the same
-ones for every method.
+ones for every method. Frames of a video, which resemble their neighbours, are drawn in blocks
+(Politis and Romano 1992: the circular block bootstrap).
 """
 
 import math
@@ -79,12 +80,12 @@ class Agreement(Generic[Prediction, Evidence]):
 
     Args:
         task: what is done with the images.
-        seed: of the bootstrap.
+        block: images that the bootstrap draws together; 1 where none resembles the next.
     """
 
-    def __init__(self, task: Task[Prediction, Evidence], seed: int = 0) -> None:
+    def __init__(self, task: Task[Prediction, Evidence], block: int = 1) -> None:
         self._task = task
-        self._seed = seed
+        self._block = block
         self._names: list[str] = []
         self._evidence: dict[str, list[Evidence]] = {}
         self.name = task.name
@@ -112,8 +113,7 @@ class Agreement(Generic[Prediction, Evidence]):
 
     def findings(self) -> list[Finding]:
         """Every method's, "rainy" first."""
-        count = len(self._names)
-        drawn = np.random.default_rng(self._seed).integers(0, count, (DRAWS, count))
+        drawn = drawn_anew(len(self._names), self._block)
         score = self._task.score
         value = {method: score(each) for method, each in self._evidence.items()}
         draws = {
@@ -136,6 +136,13 @@ class Agreement(Generic[Prediction, Evidence]):
         interval = f"({PER_CENT} % interval)"
         measure = f"{self._task.measure} against the clean image's {interval}"
         return markdown(("", measure, f"gain {interval}", ""), lines)
+
+
+def drawn_anew(count: int, block: int) -> np.ndarray:
+    """[DRAWS, count] indices of images, always the same; after the last one comes the first."""
+    starts = np.random.default_rng(0).integers(0, count, (DRAWS, -(-count // block)))
+    runs = (starts[:, :, None] + np.arange(block)) % count
+    return runs.reshape(DRAWS, -1)[:, :count]
 
 
 def _interval(value: float, draws: np.ndarray) -> Interval:

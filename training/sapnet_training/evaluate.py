@@ -19,11 +19,16 @@ from torch import Tensor
 from sapnet_stream.errors import SapnetError, UsageError
 from sapnet_training.agreement import Agreement
 from sapnet_training.derainer import Derained, Derainer, derain_pairs
-from sapnet_training.detection import Detection, FastestDet, TorchvisionDetector
+from sapnet_training.detection import Detection, Detector, FastestDet, TorchvisionDetector
 from sapnet_training.pairs import Pair, find_pairs
 from sapnet_training.perceptual_similarity import TRUNKS, PerceptualSimilarityLoss
 from sapnet_training.scores import Scores
-from sapnet_training.segmentation import Segmentation, StreetSegmenter, TorchvisionSegmenter
+from sapnet_training.segmentation import (
+    Segmentation,
+    Segmenter,
+    StreetSegmenter,
+    TorchvisionSegmenter,
+)
 from sapnet_training.sheet import write_sheet
 from sapnet_training.table import Row, write_csv
 
@@ -100,14 +105,23 @@ def chosen_measure(task: str, options: argparse.Namespace) -> Measure:
     if kind == "pixels":
         lpips = options.lpips
         return Scores(PerceptualSimilarityLoss(lpips, options.backbone_weights) if lpips else None)
-    path = Path(model)
+    if options.block < 1:
+        raise UsageError(f"--block must be at least 1, got {options.block}")
     if kind == "detection":
-        if path.suffix == ".onnx":
-            return Agreement(Detection(FastestDet(path)))
-        return Agreement(Detection(TorchvisionDetector(model or "ssdlite320_mobilenet_v3_large")))
-    if path.suffix == ".pth":
-        return Agreement(Segmentation(StreetSegmenter(path)))
-    return Agreement(Segmentation(TorchvisionSegmenter(model or "lraspp_mobilenet_v3_large")))
+        return Agreement(Detection(chosen_detector(model)), options.block)
+    return Agreement(Segmentation(chosen_segmenter(model)), options.block)
+
+
+def chosen_detector(model: str) -> Detector:
+    if model.endswith(".onnx"):
+        return FastestDet(Path(model))
+    return TorchvisionDetector(model or "ssdlite320_mobilenet_v3_large")
+
+
+def chosen_segmenter(model: str) -> Segmenter:
+    if model.endswith(".pth"):
+        return StreetSegmenter(Path(model))
+    return TorchvisionSegmenter(model or "lraspp_mobilenet_v3_large")
 
 
 def evaluate(
@@ -170,6 +184,13 @@ def main() -> int:
         metavar="TASK[=MODEL]",
         help="pixels (default), detection, segmentation; MODEL is FastestDet as .onnx, ESPNet "
         "as .pth, or a model of torchvision by name",
+    )
+    parser.add_argument(
+        "--block",
+        type=int,
+        default=1,
+        metavar="N",
+        help="neighbouring frames that the bootstrap of a vision task draws together",
     )
     parser.add_argument("--stages", type=int, metavar="1-6", help="default: all")
     parser.add_argument("--device", metavar="cpu|cuda", help="default: a GPU if there is one")

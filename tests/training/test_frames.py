@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from sapnet_training import rainy_frames
+from sapnet_training import frames
+from sapnet_training.before_after import rgb_frames
 from sapnet_training.clip import write_video
 from sapnet_training.data import read_image
+from sapnet_training.frames import main, rained_on
 from sapnet_training.pairs import find_pairs, read_pair
 from sapnet_training.rain import SyntheticRain
-from sapnet_training.rainy_frames import main, rained_on
 
 
 @pytest.fixture
@@ -23,15 +24,25 @@ def video(tmp_path: Path) -> Path:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["rainy_frames", *options])
+    monkeypatch.setattr(sys, "argv", ["frames", *options])
     return main()
+
+
+def test_dry_frames_are_those_of_the_video(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(monkeypatch, str(video), str(tmp_path / "dry"), "--every", "4") == 0
+    assert sorted(p.name for p in (tmp_path / "dry").rglob("*.png")) == ["00000.png", "00004.png"]
+    decoded = list(rgb_frames(video))
+    assert torch.equal(read_image(tmp_path / "dry" / "clean" / "00004.png"), decoded[4])
 
 
 def test_it_writes_pairs_of_every_nth_frame(
     video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a", "b"):
-        assert run(monkeypatch, str(video), str(tmp_path / name), "--every", "2") == 0
+        options = [str(video), str(tmp_path / name), "--every", "2", "--rain", "shower"]
+        assert run(monkeypatch, *options) == 0
     pairs = find_pairs("a", tmp_path)
     assert [pair.rainy.name for pair in pairs] == ["00000.png", "00002.png", "00004.png"]
     for number, pair in enumerate(pairs):
@@ -44,12 +55,12 @@ def test_it_writes_pairs_of_every_nth_frame(
 def test_rain_goes_on_through_a_clip_and_differs_in_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rainy_frames, "CLIP", 2)
+    monkeypatch.setattr(frames, "CLIP", 2)
     rain = SyntheticRain({"shower": 1.0})
 
     def fallen(count: int, seed: int) -> list[Tensor]:
-        frames = [torch.full((3, 40, 40), 80, dtype=torch.uint8)] * count
-        return [rainy for rainy, _ in rained_on(frames, rain, seed)]
+        still = [torch.full((3, 40, 40), 80, dtype=torch.uint8)] * count
+        return [rainy for rainy, _ in rained_on(still, rain, seed)]
 
     four = fallen(4, seed=1)
     assert len(four) == 4

@@ -1,5 +1,5 @@
-"""Frames of a video and the same in synthetic rain, as the pairs of images that
-`sapnet-eval --data FOLDER` reads: `python -m sapnet_training.rainy_frames VIDEO FOLDER`.
+"""Frames of a video as images, as they are or in synthetic rain beside dry:
+`python -m sapnet_training.frames VIDEO FOLDER`, for `sapnet-eval --data FOLDER`.
 """
 
 import argparse
@@ -50,11 +50,11 @@ def save(path: Path, image: Tensor) -> None:
         raise OutputError(f"cannot write {path}: {error}") from error
 
 
-def write_pairs(video: Path, folder: Path, every: int, preset: str, seed: int) -> int:
-    """`rainy/` and `clean/` in the folder, a PNG for every Nth frame named by its number.
+def write_frames(video: Path, folder: Path, every: int, preset: str | None, seed: int) -> int:
+    """A PNG in `clean/` for every Nth frame, named by its number; with rain in `rainy/` too.
 
     Returns:
-        How many pairs.
+        How many.
 
     Raises:
         InputError: the video cannot be read.
@@ -63,33 +63,37 @@ def write_pairs(video: Path, folder: Path, every: int, preset: str, seed: int) -
     """
     if every < 1:
         raise UsageError(f"--every must be at least 1, got {every}")
-    rain = SyntheticRain({preset: 1.0})
     kept = islice(rgb_frames(video), 0, None, every)
     count = 0
-    for wet, dry in rained_on(kept, rain, seed):
+    if preset is None:
+        for frame in kept:
+            save(folder / "clean" / f"{count * every:05}.png", frame)
+            count += 1
+        return count
+    for rainy, clean in rained_on(kept, SyntheticRain({preset: 1.0}), seed):
         name = f"{count * every:05}.png"
-        save(folder / "rainy" / name, wet)
-        save(folder / "clean" / name, dry)
+        save(folder / "rainy" / name, rainy)
+        save(folder / "clean" / name, clean)
         count += 1
     return count
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m sapnet_training.rainy_frames")
+    parser = argparse.ArgumentParser(prog="python -m sapnet_training.frames")
     parser.add_argument("video", type=Path, metavar="VIDEO")
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth frame")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="shower")
+    parser.add_argument("--rain", choices=sorted(PRESETS), help="default: none")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     try:
-        count = write_pairs(
-            options.video, options.folder, options.every, options.preset, options.seed
+        count = write_frames(
+            options.video, options.folder, options.every, options.rain, options.seed
         )
     except SapnetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"{count} pairs in {options.folder}")
+    print(f"{count} frames in {options.folder}")
     return 0
 
 
