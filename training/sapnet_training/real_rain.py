@@ -51,7 +51,8 @@ class RealRain:
 
     Attributes:
         streaks: root mean square of the luma that stands above both neighbouring frames, in
-            8-bit levels, 0 and more.
+            8-bit levels, 0 and more: the median over frames, as one in which the camera jumps
+            says nothing.
         sharpness: share of the gradients that were in places free of rain and still are: 1
             nothing lost, 0 flat, above 1 sharpened.
         shift: of the mean Y, Cb and Cr of these places, 8-bit levels.
@@ -77,17 +78,18 @@ def real_rain(before: Tensor, after: Tensor) -> RealRain:
             f"got {len(before)} of {before.shape[3]}x{before.shape[2]}"
         )
     was, now = _ycbcr(before), _ycbcr(after)
-    sums = torch.zeros(7)
+    energy, sums = [], torch.zeros(6)
     for t in range(1, len(before) - 1):
         moves = [_move(was[n, 0], was[t, 0]) for n in (t - 1, t + 1)]
+        energy.append(_passing(now[:, 0], t, moves).square().mean())
         free = _around(_passing(was[:, 0], t, moves)) < FAINT
         old, new = (_gradients(_inner(clip[t, 0])) * free[1:, 1:] for clip in (was, now))
         shift = (_inner(now[t] - was[t]) * free).sum((1, 2))
-        streaks = _passing(now[:, 0], t, moves).square().mean()
-        sums += torch.stack((streaks, (old * new).sum(), old.square().sum(), free.sum(), *shift))
-    energy, kept, all_, places, *shifts = sums.tolist()
+        sums += torch.stack(((old * new).sum(), old.square().sum(), free.sum(), *shift))
+    kept, gradients, places, *shifts = sums.tolist()
     y, cb, cr = (value / max(places, 1) for value in shifts)
-    return RealRain(math.sqrt(energy / (len(before) - 2)), kept / max(all_, 1e-9), (y, cb, cr))
+    streaks = math.sqrt(torch.stack(energy).median())
+    return RealRain(streaks, kept / max(gradients, 1e-9), (y, cb, cr))
 
 
 def _ycbcr(frames: Tensor) -> Tensor:
