@@ -86,4 +86,4 @@ def test_command_prints_a_table_and_writes_a_sheet(
     (line,) = [line for line in text.splitlines() if line.startswith("| rainy")]
     assert [cell.strip() for cell in line.split("|")[3:5]] == ["100%", "1.000"]
     with Image.open(tmp_path / "sheet" / "s.jpg") as sheet:
-        assert sheet.size == (2 * WIDTH + 4, 3 * HEIGHT + 16)
+        assert sheet.size == (2 * WIDTH + 4, 2 * HEIGHT + 16)

@@ -36,7 +36,7 @@ REPEATED = 0.5
 FAINT = 2.0
 """Levels below which a place counts as free of rain."""
 
-SHOWN = 3
+SHOWN = 2
 
 # BT.601 limited range, levels per level of R, G, B.
 _YCBCR = (
@@ -185,7 +185,7 @@ def main() -> int:
     parser.add_argument("--weights", nargs="+", metavar="NAME_OR_PATH")
     parser.add_argument("--frames", type=int, metavar="N", help="the first ones only")
     parser.add_argument(
-        "--sheet", type=Path, metavar="FILE", help="three frames in turn, PNG or JPEG"
+        "--sheet", type=Path, metavar="FILE", help="two frames in turn, PNG or JPEG"
     )
     try:
         print(run(parser.parse_args()))
