@@ -89,6 +89,7 @@ def test_verdicts() -> None:
     lines = agreement.table().splitlines()
     assert "share against the clean image's (95 % interval)" in lines[0]
     assert "0.400 (0.400 to 0.400) | -0.100 (-0.100 to -0.100)" in lines[3]
+    assert agreement.summary() == "share rainy 0.500, worse 0.400, same 0.500"
     assert agreement.findings() == observed(rows).findings(), "the bootstrap is seeded"
 
 

@@ -81,6 +81,8 @@ def test_command_compares_networks_in_one_table(
         own = [float(row["psnr_y"]) for row in rows if row["method"] == method]
         (line,) = [line for line in text.splitlines() if line.startswith(f"| {method} ")]
         assert float(line.split("|")[2]) == pytest.approx(sum(own) / 3, abs=0.006)
+    look = text.splitlines()[-1]
+    assert look.startswith("| 20") and "| rainy, every 1, 3 pairs | plus1, plus2 | rainy " in look
     assert rows[0]["lpips"] == "" and rows[0]["seconds"] == ""
     sheet = read_image(tmp_path / "sheets" / "scores" / "1.png")
     assert torch.equal(sheet[:, -40:, -48:], random_image(1))

@@ -50,6 +50,8 @@ def test_table_has_the_means_and_the_median_time() -> None:
         statistics.fmean(s.ssim_rgb for s in of_rounded), abs=5e-5
     )
     assert cells[5:] == ["-", "2.00"]
+    psnr, ssim = cells[1:3]
+    assert scores.summary().endswith(f", net {psnr} dB / {ssim}")
     assert len(scores.rows()) == 9 and len(scores.rows()[0]) == len(scores.header)
 
 

@@ -137,6 +137,12 @@ class Agreement(Generic[Prediction, Evidence]):
         measure = f"{self._task.measure} against the clean image's {interval}"
         return markdown(("", measure, f"gain {interval}", ""), lines)
 
+    def summary(self) -> str:
+        """Every method's agreement in a few words."""
+        scores = (self._task.score(each) for each in self._evidence.values())
+        pairs = zip(self._evidence, scores, strict=True)
+        return f"{self._task.measure} " + ", ".join(f"{name} {s:.3f}" for name, s in pairs)
+
 
 def drawn_anew(count: int, block: int) -> np.ndarray:
     """[DRAWS, count] indices of images, always the same; after the last one comes the first."""

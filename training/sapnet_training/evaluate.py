@@ -20,6 +20,7 @@ from sapnet_stream.errors import SapnetError, UsageError
 from sapnet_training.agreement import Agreement
 from sapnet_training.derainer import Derained, Derainer, derain_pairs
 from sapnet_training.detection import Detection, Detector, FastestDet, TorchvisionDetector
+from sapnet_training.looks import look
 from sapnet_training.pairs import Pair, find_pairs
 from sapnet_training.perceptual_similarity import TRUNKS, PerceptualSimilarityLoss
 from sapnet_training.scores import Scores
@@ -54,6 +55,10 @@ class Measure(Protocol):
 
     def table(self) -> str:
         """What it comes to."""
+        ...
+
+    def summary(self) -> str:
+        """The same in a few words."""
         ...
 
 
@@ -160,6 +165,9 @@ def run(options: argparse.Namespace) -> str:
         text.append(measure.table())
     if options.lpips is not None and options.backbone_weights is not None:
         text.append("LPIPS stands on local weights: compare it within this table only")
+    data = f"{Path(options.data.split(':')[0]).name}, every {options.every}, {len(pairs)} pairs"
+    networks = ", ".join(derainer.name for derainer in derainers)
+    text.append(look(data, networks, "; ".join(measure.summary() for measure in measures)))
     return "\n\n".join(text)
 
 

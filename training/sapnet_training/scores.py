@@ -97,11 +97,24 @@ class Scores:
         """A line per image and method, the columns of `header`."""
         return [(r.image, r.method, r.seconds, *astuple(r.score)) for r in self.results]
 
+    def by_method(self) -> dict[str, list[Result]]:
+        """The results of each method, image by image."""
+        methods = dict.fromkeys(result.method for result in self.results)
+        return {name: [r for r in self.results if r.method == name] for name in methods}
+
+    def summary(self) -> str:
+        """Every method's PSNR and SSIM on Y in a few words, outputs rounded."""
+        means = {name: mean([r.score for r in own]) for name, own in self.by_method().items()}
+        return ", ".join(
+            f"{name.removesuffix(', rounded')} {s.psnr_y:.2f} dB / {s.ssim_y:.4f}"
+            for name, s in means.items()
+            if not name.endswith("truncated")
+        )
+
     def table(self) -> str:
         """The mean scores of each method, and the median of the network's seconds."""
         lines = []
-        for method in dict.fromkeys(result.method for result in self.results):
-            own = [result for result in self.results if result.method == method]
+        for method, own in self.by_method().items():
             s = mean([result.score for result in own])
             seconds = [result.seconds for result in own if result.seconds is not None]
             lines.append(
