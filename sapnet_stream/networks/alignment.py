@@ -78,7 +78,8 @@ def unit_spectrum(pictures: Tensor, share: float = 1.0) -> Tensor:
     spectrum = torch.fft.rfft2(centred * window.to(device))
     fy, fx = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)
     low_pass = torch.exp(-(share**2) * (fy**2 + fx**2) / (2 * PASS_BAND**2)).to(device)
-    return spectrum * (low_pass / spectrum.abs().clamp(min=1e-9))
+    phases: Tensor = spectrum * (low_pass / spectrum.abs().clamp(min=1e-9))
+    return phases
 
 
 def correlation_peaks(surface: Tensor) -> tuple[Tensor, Tensor]:

@@ -75,7 +75,9 @@ class Camera:
         return max((likeness, position), (again, near), (still, before), key=lambda c: c[0])
 
 
-def _likeness(now: Tensor, last: Tensor, before: Position, position: Position, factor: int) -> float:
+def _likeness(
+    now: Tensor, last: Tensor, before: Position, position: Position, factor: int
+) -> float:
     """Correlation of the two pictures where both look, -1 to 1."""
     dy, dx = (round((a - b) / factor) for a, b in zip(position, before, strict=True))
     height, width = now.shape

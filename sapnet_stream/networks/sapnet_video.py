@@ -69,9 +69,9 @@ class SAPNetVideoConfig:
 class SAPNetVideo(nn.Module):
     """Removes rain from one video frame after the other.
 
-        state = network.initial(height, width)
-        for frame in video:
-            derained, state = network(frame, state)
+    state = network.initial(height, width)
+    for frame in video:
+        derained, state = network(frame, state)
     """
 
     def __init__(self, config: SAPNetVideoConfig | None = None) -> None:
@@ -92,7 +92,7 @@ class SAPNetVideo(nn.Module):
 
     def initial(self, height: int, width: int) -> VideoState:
         """The state before the first frame of a video of this size, pixels."""
-        weight = self.conv0[0].weight
+        weight = self.gates.weight
         shape = (1, self.config.channels, -(-height // 2), -(-width // 2))
         h = weight.new_zeros(shape).contiguous(memory_format=torch.channels_last)
         return VideoState(h, h.float(), None, BackgroundMemory(), Camera())
@@ -155,7 +155,8 @@ class SAPNetVideo(nn.Module):
             x = unit(x)
         out = F.pixel_shuffle(self.conv(x).float(), 2)
         trust = out[:, 3:].softmax(1)
-        candidates = past[:, : 3 * STATISTICS].unflatten(1, (STATISTICS, 3))
+        n, _, height, width = frame.shape
+        candidates = past[:, : 3 * STATISTICS].reshape(n, STATISTICS, 3, height, width)
         recalled = (trust[:, 1:, None] * candidates).sum(1)
         return frame + out[:, :3] + recalled, h, c
 

@@ -21,10 +21,10 @@ class Clips(NamedTuple):
     """N clips of T frames, and what the background memory says at each frame.
 
     Attributes:
-        rainy, clean: [T, N, 3, H, W] RGB in [0, 1].
-        past: the memory's statistics minus `rainy`, [T, N, STATISTICS 3, H, W].
-        seen: share of the memory that looked here, [T, N, 1, H, W].
-        positions: of the cameras, (y, x) in pixels, [T, N, 2].
+        rainy, clean: [N, T, 3, H, W] RGB in [0, 1].
+        past: the memory's statistics minus `rainy`, [N, T, STATISTICS 3, H, W].
+        seen: share of the memory that looked here, [N, T, 1, H, W].
+        positions: of the cameras, (y, x) in pixels, [N, T, 2].
     """
 
     rainy: Tensor
@@ -39,7 +39,7 @@ def make_clips(
 ) -> Clips:
     """N = `clips` random clips of T = `frames` frames of `size` x `size` pixels."""
     parts = [_clip(photographs, rain, frames, size, draw) for _ in range(clips)]
-    return Clips(*(torch.stack(tensors, dim=1) for tensors in zip(*parts, strict=True)))
+    return Clips(*(torch.stack(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def _clip(

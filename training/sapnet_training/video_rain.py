@@ -70,15 +70,12 @@ class VideoRain:
             cuts = _torus(kind.pixels, _path(kind, frames, falls, draw), height, width)
             streaks += cuts.float() * gain[:, None, None]
         if draw.chance(0.25):
-            gain = draw.uniform(0.3, 1.2) / 255
+            strength = draw.uniform(0.3, 1.2) / 255
             for frame in streaks:
-                frame += self._mask(height, width, draw) * gain
+                mask = self._masks[draw.below(len(self._masks))]
+                corner = [draw.below(side) for side in mask.shape]
+                frame += _torus(mask, [corner], height, width)[0] * strength
         return streaks.clamp(0, 1)
-
-    def _mask(self, height: int, width: int, draw: Draw) -> Tensor:
-        mask = self._masks[draw.below(len(self._masks))]
-        top, left = draw.below(mask.shape[0] - height + 1), draw.below(mask.shape[1] - width + 1)
-        return mask[top : top + height, left : left + width].float()
 
 
 def _path(kind: StreakMap, frames: int, falls: bool, draw: Draw) -> list[list[int]]:
@@ -95,10 +92,10 @@ def _path(kind: StreakMap, frames: int, falls: bool, draw: Draw) -> list[list[in
 
 
 def _torus(pixels: Tensor, corners: list[list[int]], height: int, width: int) -> Tensor:
-    """[T, height, width] cut from a torus."""
+    """[T, height, width] cut from a picture that repeats itself."""
     corner = torch.tensor(corners)
-    y = (corner[:, :1] + torch.arange(height)) % MAP_PX
-    x = (corner[:, 1:] + torch.arange(width)) % MAP_PX
+    y = (corner[:, :1] + torch.arange(height)) % pixels.shape[0]
+    x = (corner[:, 1:] + torch.arange(width)) % pixels.shape[1]
     return pixels[y[:, :, None], x[:, None, :]]
 
 
