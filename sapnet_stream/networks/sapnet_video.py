@@ -21,6 +21,8 @@ from sapnet_stream.networks.camera import Camera
 
 PIXELS = 4
 """Space to depth: 2x2 pixels become channels."""
+FIRST_LOOKS = 3
+"""Steps on a frame that has no past, as the paper's network takes on each."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,12 @@ class SAPNetVideo(nn.Module):
         past = torch.cat((statistics.flatten(0, 1)[None] / 255, last), dim=1)
         past -= even.repeat(1, STATISTICS + 1, 1, 1)
         shift = half_shift(before, view.position)
-        output, h, c = self.step(
-            even, past, seen[None], shifted(state.h, shift), shifted(state.c, shift)
-        )
+        h, c = shifted(state.h, shift), shifted(state.c, shift)
+        output, h, c = self.step(even, past, seen[None], h, c)
+        if state.output is None:
+            for _ in range(FIRST_LOOKS - 1):
+                past[:, -3:] = output - even
+                output, h, c = self.step(even, past, seen[None], h, c)
         return output[:, :, :height, :width], replace(state, h=h, c=c, output=output)
 
     def step(

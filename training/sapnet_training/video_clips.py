@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sapnet_stream.networks.alignment import View
 from sapnet_stream.networks.background import BackgroundMemory
+from sapnet_stream.networks.sapnet_video import FIRST_LOOKS
 from sapnet_training.video_rain import VideoRain
 from sapnet_training.video_scenes import Draw, make_scene
 
@@ -19,6 +20,8 @@ MEASURING_ERROR_PX = 0.1
 
 class Clips(NamedTuple):
     """N clips of T frames, and what the background memory says at each frame.
+
+    The first frame comes `FIRST_LOOKS` times, as the network looks at it.
 
     Attributes:
         rainy, clean: [N, T, 3, H, W] RGB in [0, 1].
@@ -37,7 +40,10 @@ class Clips(NamedTuple):
 def make_clips(
     photographs: list[Tensor], rain: VideoRain, clips: int, frames: int, size: int, draw: Draw
 ) -> Clips:
-    """N = `clips` random clips of T = `frames` frames of `size` x `size` pixels."""
+    """N = `clips` random clips of T = `frames` frames of `size` x `size` pixels.
+
+    `frames` counts every look at the first one, so it is at least `FIRST_LOOKS`.
+    """
     parts = [_clip(photographs, rain, frames, size, draw) for _ in range(clips)]
     return Clips(*(torch.stack(tensors) for tensors in zip(*parts, strict=True)))
 
@@ -45,17 +51,19 @@ def make_clips(
 def _clip(
     photographs: list[Tensor], rain: VideoRain, frames: int, size: int, draw: Draw
 ) -> tuple[Tensor, ...]:
-    scene = make_scene(photographs, frames, size, draw)
-    rainy = rain(scene.frames, draw)
-    positions = scene.positions
+    order = torch.arange(1 - FIRST_LOOKS, frames + 1 - FIRST_LOOKS).clamp(min=0)
+    scene = make_scene(photographs, int(order[-1]) + 1, size, draw)
+    rainy, clean, positions = rain(scene.frames, draw)[order], scene.frames[order], scene.positions
     if positions.any():
-        positions = positions + MEASURING_ERROR_PX * draw.normal(frames, 2)
+        positions = positions + MEASURING_ERROR_PX * draw.normal(*positions.shape)
+    positions = positions[order]
     memory = BackgroundMemory()
     past, seen = [], []
-    for frame, (y, x) in zip(rainy, positions.tolist(), strict=True):
+    for number, (frame, (y, x)) in enumerate(zip(rainy, positions.tolist(), strict=True), start=1):
         pixels, view = (frame * 255).round().to(torch.uint8), View((y, x))
         statistics, looked, _ = memory.statistics(pixels, view)
-        memory.push(pixels, view)
+        if number >= FIRST_LOOKS:
+            memory.push(pixels, view)
         past.append((statistics.float() / 255 - frame).flatten(0, 1))
         seen.append(looked)
-    return rainy, scene.frames, torch.stack(past), torch.stack(seen), positions
+    return rainy, clean, torch.stack(past), torch.stack(seen), positions

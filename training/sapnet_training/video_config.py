@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from sapnet_stream.errors import UsageError
+from sapnet_stream.networks.sapnet_video import FIRST_LOOKS
 from sapnet_training.config import TrainConfig
 
 
@@ -56,9 +57,10 @@ class VideoConfig(TrainConfig):
         if not starts or starts != sorted({0, *starts}):
             raise UsageError(f"phases must start at 0 and ascend, got {self.phases}")
         for phase in self.phases:
-            if phase.clips < 1 or phase.frames < 2 or phase.patch < 32 or phase.patch % 2:
+            if phase.clips < 1 or phase.frames < FIRST_LOOKS or phase.patch < 32 or phase.patch % 2:
                 raise UsageError(
-                    f"a phase needs clips >= 1, frames >= 2 and an even patch >= 32, got {phase}"
+                    f"a phase needs clips >= 1, frames >= {FIRST_LOOKS} and an even patch >= 32, "
+                    f"got {phase}"
                 )
             if phase.clips % self.shards:
                 raise UsageError(f"{self.shards} shards must divide the clips, got {phase}")

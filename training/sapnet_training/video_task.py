@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sapnet_stream.networks.alignment import seen_from_now
-from sapnet_stream.networks.sapnet_video import SAPNetVideo, half_shift, shifted
+from sapnet_stream.networks.sapnet_video import FIRST_LOOKS, SAPNetVideo, half_shift, shifted
 from sapnet_training.data import image_files, read_image
 from sapnet_training.losses import ssim
 from sapnet_training.scenes import Scenes
@@ -25,11 +25,11 @@ from sapnet_training.video_config import VideoConfig
 from sapnet_training.video_rain import VideoRain
 from sapnet_training.video_scenes import Draw
 
-VALIDATION_FRAMES = 18
+VALIDATION_FRAMES = 20
 VALIDATION_PATCH = 128
 VALIDATION_CLIPS = 4
 VALIDATION_BATCHES = 4
-LATE = 15
+LATE = 17
 """From this frame on the memory is full."""
 
 
@@ -189,7 +189,7 @@ class VideoTask:
                 rows.append(-10 * error.clamp(min=1e-6).log10())
         decibels = torch.cat(rows)
         return {
-            "first": round(decibels[:, 0].mean().item(), 3),
+            "first": round(decibels[:, FIRST_LOOKS - 1].mean().item(), 3),
             "late": round(decibels[:, LATE:].mean().item(), 3),
             "score": round(decibels.mean().item(), 3),
         }
