@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sapnet_stream.errors import SapnetError
 from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
+from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import save_network
 from sapnet_training.checkpoint import load_checkpoint
 
@@ -15,16 +16,25 @@ DATA = (
     "sapnet_training.rain with 207 rendered streak masks (Garg and Nayar 2006); "
     "18 pairs of RainTrainH"
 )
+VIDEO_DATA = (
+    "383 photographs of BSDS500, none of them a scene of Rain100, filmed by the moving camera of "
+    "sapnet_training.video_scenes in the rain of sapnet_training.video_rain, with 207 rendered "
+    "streak masks (Garg and Nayar 2006)"
+)
 
 
 def export(checkpoint: Path, out: Path) -> str:
     """Writes the averaged weights with their story as metadata; returns their sha256."""
     parts = load_checkpoint(checkpoint)
-    dilations = parts["config"].get("dilations", SAPNetConfig().dilations)  # old ones lack it
-    network = SAPNet(SAPNetConfig(dilations=tuple(dilations)))
+    network: SAPNet | SAPNetVideo
+    if parts["config"].get("task") == "video":
+        network, data = SAPNetVideo(), VIDEO_DATA
+    else:
+        dilations = parts["config"].get("dilations", SAPNetConfig().dilations)  # old ones lack it
+        network, data = SAPNet(SAPNetConfig(dilations=tuple(dilations))), DATA
     network.load_state_dict(parts["average"])
     card = {
-        "data": DATA,
+        "data": data,
         "recipe": json.dumps(parts["config"]),
         "steps": str(parts["step"]),
         "hours": f"{parts['seconds'] / 3600:.2f}",
