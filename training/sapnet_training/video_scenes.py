@@ -52,8 +52,8 @@ def make_scene(photographs: list[Tensor], frames: int, size: int, draw: Draw) ->
     """One clip of `frames` frames of `size` x `size` pixels."""
     positions = _camera(frames, draw)
     clean = _filmed(_photograph(photographs, size, draw), positions, size, draw)
-    if draw.chance(0.5):
-        for _ in range(1 + draw.below(2)):
+    if draw.chance(0.65):
+        for _ in range(1 + draw.below(3)):
             clean = _object(photographs, clean, draw)
     if draw.chance(0.25):
         flicker = 0.02 * draw.normal(frames, 1, 1, 1)
@@ -134,15 +134,18 @@ def _filmed(image: Tensor, positions: Tensor, size: int, draw: Draw) -> Tensor:
 def _object(photographs: list[Tensor], clean: Tensor, draw: Draw) -> Tensor:
     """A piece of another photograph passes in front, and may stop on its way."""
     frames, _, size, _ = clean.shape
-    side = int(draw.uniform(12, 0.6 * size))
+    side = int(draw.uniform(8, 0.7 * size))
     image = photographs[draw.below(len(photographs))]
     top, left = (draw.below(length - side) for length in image.shape[1:])
     piece = image[:, top : top + side, left : left + side].float() / 255
+    if draw.chance(0.3):  # nothing but its colour tells it from rain
+        mean = piece.mean((1, 2), keepdim=True)
+        piece = (mean + draw.uniform(-0.3, 0.3)).clamp(0, 1) + 0.2 * (piece - mean)
     line = torch.linspace(-1, 1, side)
     power = 2 + 6 * draw.uniform(0, 1)
     shape = line.abs()[:, None] ** power + line.abs()[None] ** power
     mask = ((1 - shape) * side / 4).clamp(0, 1)
-    speed = draw.uniform(0.3, 6)
+    speed = 0.3 * 80 ** draw.uniform(0, 1)
     angle = draw.uniform(0, 2 * math.pi)
     step = torch.tensor([0.5 * math.sin(angle), math.cos(angle)]) * speed
     path = torch.cumsum(step.expand(frames, 2), 0)
