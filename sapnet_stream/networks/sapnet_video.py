@@ -7,7 +7,9 @@ memory says what was seen behind the rain before.
 Shapes: N batch, C channels, H height, W width; h and w are half of them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +42,21 @@ class VideoState:
     output: Tensor | None
     memory: BackgroundMemory
     camera: Camera
+
+    @classmethod
+    def empty(
+        cls, channels: int, height: int, width: int, device: torch.device, dtype: torch.dtype
+    ) -> Self:
+        """Before the first frame of a video of this size, pixels."""
+        shape = (1, channels, -(-height // 2), -(-width // 2))
+        h = torch.zeros(shape, device=device, dtype=dtype)
+        h = h.contiguous(memory_format=torch.channels_last)
+        return cls(h, h.float(), None, BackgroundMemory(), Camera())
+
+    def forgotten(self) -> Self:
+        """After a cut: only the camera, which has begun anew, goes on."""
+        h, c = torch.zeros_like(self.h), torch.zeros_like(self.c)
+        return replace(self, h=h, c=c, output=None, memory=type(self.memory)())
 
 
 @dataclass(frozen=True)
@@ -92,12 +109,15 @@ class SAPNetVideo(nn.Module):
         # A residual, and per pixel the logits of trusting nothing or one of the statistics.
         self.conv = nn.Conv2d(width, PIXELS * (3 + 1 + STATISTICS), 3, padding=1)
 
+    @property
+    def pdus(self) -> list[ProgressiveDilatedUnit]:
+        """The progressive dilated units in the order they run."""
+        return [unit for unit in self.units if isinstance(unit, ProgressiveDilatedUnit)]
+
     def initial(self, height: int, width: int) -> VideoState:
         """The state before the first frame of a video of this size, pixels."""
         weight = self.gates.weight
-        shape = (1, self.config.channels, -(-height // 2), -(-width // 2))
-        h = weight.new_zeros(shape).contiguous(memory_format=torch.channels_last)
-        return VideoState(h, h.float(), None, BackgroundMemory(), Camera())
+        return VideoState.empty(self.config.channels, height, width, weight.device, weight.dtype)
 
     def forward(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
         """The derained frame, [1, 3, H, W] float32, not clamped, and the next state.
@@ -107,28 +127,7 @@ class SAPNetVideo(nn.Module):
             state: of the frame before; a cut to another scene is found and resets it. Its
                 memory is handed on, so a state is used once.
         """
-        height, width = frame.shape[2:]
-        even = F.pad(frame, (0, width % 2, 0, height % 2), mode="replicate")
-        before = state.camera.view.position
-        if not state.camera.follow(frame[0]):
-            # Another scene: only the camera, which has just begun anew, goes on.
-            state = replace(self.initial(height, width), camera=state.camera)
-            before = state.camera.view.position
-        view = state.camera.view
-        pixels = (even[0].clamp(0, 1) * 255).round().to(torch.uint8)
-        statistics, seen, mesh = state.memory.statistics(pixels, view)
-        state.memory.push(pixels, view)
-        last = even if state.output is None else seen_from_now(state.output, mesh, even)
-        past = torch.cat((statistics.flatten(0, 1)[None] / 255, last), dim=1)
-        past -= even.repeat(1, STATISTICS + 1, 1, 1)
-        shift = half_shift(before, view.position)
-        h, c = shifted(state.h, shift), shifted(state.c, shift)
-        output, h, c = self.step(even, past, seen[None], h, c)
-        if state.output is None:
-            for _ in range(FIRST_LOOKS - 1):
-                past[:, -3:] = output - even
-                output, h, c = self.step(even, past, seen[None], h, c)
-        return output[:, :, :height, :width], replace(state, h=h, c=c, output=output)
+        return next_frame(self.step, frame, state)
 
     def step(
         self, frame: Tensor, past: Tensor, seen: Tensor, h: Tensor, c: Tensor
@@ -142,28 +141,62 @@ class SAPNetVideo(nn.Module):
             seen: share of the memory that looked here, [N, 1, H, W].
             h, c: aligned hidden and cell state, [N, C, h, w], zeros at first.
         """
-        dtype = h.dtype
-        x = torch.cat(
-            (
-                F.pixel_unshuffle(frame - 0.5, 2).to(dtype),
-                # Most of these differences are small.
-                F.pixel_unshuffle(past * 4, 2).to(dtype),
-                F.avg_pool2d(seen, 2).to(dtype),
-            ),
-            dim=1,
-        )
-        x = torch.cat((self.conv0(x), h), dim=1)
+        x = torch.cat((self.conv0(network_input(frame, past, seen, h.dtype)), h), dim=1)
         i, f, g, o = self.gates(x).chunk(4, dim=1)
         h, c = conv_lstm_update(i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid(), c)
-        x = h = h.to(dtype)
-        for unit in self.units:
+        x = h = h.to(x.dtype)
+        for unit in self.pdus:
             x = unit(x)
-        out = F.pixel_shuffle(self.conv(x).float(), 2)
-        trust = out[:, 3:].softmax(1)
+        return self.output(frame, past, self.conv(x)), h, c
+
+    @staticmethod
+    def output(frame: Tensor, past: Tensor, x: Tensor) -> Tensor:
+        """The derained frame from the last convolution's result, [N, 4 (4 + STATISTICS), h, w]."""
+        x = F.pixel_shuffle(x.float(), 2)
+        trust = x[:, 3:].softmax(1)
         n, _, height, width = frame.shape
         candidates = past[:, : 3 * STATISTICS].reshape(n, STATISTICS, 3, height, width)
         recalled = (trust[:, 1:, None] * candidates).sum(1)
-        return frame + out[:, :3] + recalled, h, c
+        return frame + x[:, :3] + recalled
+
+
+Step = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+
+
+def next_frame(step: Step, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
+    """What `SAPNetVideo.forward` does, with any executor's `step`."""
+    height, width = frame.shape[2:]
+    even = F.pad(frame, (0, width % 2, 0, height % 2), mode="replicate")
+    before = state.camera.view.position
+    if not state.camera.follow(frame[0]):
+        state = state.forgotten()
+        before = state.camera.view.position
+    view = state.camera.view
+    pixels = (even[0].clamp(0, 1) * 255).round().to(torch.uint8)
+    statistics, seen, mesh = state.memory.statistics(pixels, view)
+    state.memory.push(pixels, view)
+    last = even if state.output is None else seen_from_now(state.output, mesh, even)
+    past = torch.cat((statistics.flatten(0, 1)[None] / 255, last), dim=1)
+    past -= even.repeat(1, STATISTICS + 1, 1, 1)
+    shift = half_shift(before, view.position)
+    h, c = shifted(state.h, shift), shifted(state.c, shift)
+    output, h, c = step(even, past, seen[None], h, c)
+    if state.output is None:
+        for _ in range(FIRST_LOOKS - 1):
+            past[:, -3:] = output - even
+            output, h, c = step(even, past, seen[None], h, c)
+    return output[:, :, :height, :width], replace(state, h=h, c=c, output=output)
+
+
+def network_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """What conv0 takes of `SAPNetVideo.step`'s arguments, [N, inputs, h, w]."""
+    parts = (
+        F.pixel_unshuffle(frame - 0.5, 2).to(dtype),
+        # Most of these differences are small.
+        F.pixel_unshuffle(past * 4, 2).to(dtype),
+        F.avg_pool2d(seen, 2).to(dtype),
+    )
+    return torch.cat(parts, dim=1)
 
 
 def half_shift(before: Position, now: Position) -> tuple[int, int]:
