@@ -25,6 +25,8 @@ SHORT = 5
 """Frames of the memory while the camera moves, and of its faster part at any time."""
 LONG = 15
 """Frames of the memory while the camera stands still."""
+SAME_FRAME = 0.25
+"""Mean difference in grey levels of a frame that is there twice; coding changes it a little."""
 STATISTICS = 3
 """Median of the short memory; median and lower quartile of the long one."""
 
@@ -36,8 +38,12 @@ class BackgroundMemory:
         self._frames: deque[tuple[Tensor, View]] = deque(maxlen=LONG)
 
     def push(self, frame: Tensor, view: View) -> None:
-        """Remember a frame, [3, H, W] uint8."""
-        self._frames.append((frame, view))
+        """Remember a frame, [3, H, W] uint8, unless it repeats the last one.
+
+        Players and converters repeat frames, and a streak that is there twice looks like scene.
+        """
+        if not self._frames or _differ(frame, self._frames[-1][0]):
+            self._frames.append((frame, view))
 
     def statistics(self, frame: Tensor, view: View) -> tuple[Tensor, Tensor, Mesh]:
         """The past as seen now.
@@ -74,6 +80,12 @@ class BackgroundMemory:
         short = ranks(recent, [(len(recent) - 1) // 2])
         long = ranks(aligned, [(n - 1) // 2, (n - 1) // 4])
         return torch.stack(short + long), seen, last
+
+
+def _differ(a: Tensor, b: Tensor) -> bool:
+    every = slice(None, None, 4)
+    a, b = (x[:, every, every].to(torch.int16) for x in (a, b))
+    return (a - b).abs().float().mean().item() > SAME_FRAME
 
 
 def ranks(values: list[Tensor], wanted: list[int]) -> list[Tensor]:

@@ -21,6 +21,8 @@ from sapnet_stream.networks.alignment import (
 
 SAME_SCENE = 0.5
 """Least correlation of two aligned pictures of one scene."""
+COARSE_PX = 8
+"""Pixels of the small picture that are one where scenes are compared."""
 SURE_PEAK = 0.25
 """Phase correlation of a motion that needs no second look."""
 START: Position = (0.0, 0.0)
@@ -78,13 +80,15 @@ class Camera:
 def _likeness(
     now: Tensor, last: Tensor, before: Position, position: Position, factor: int
 ) -> float:
-    """Correlation of the two pictures where both look, -1 to 1."""
+    """Correlation, -1 to 1, of what both pictures show, too coarse to see rain."""
     dy, dx = (round((a - b) / factor) for a, b in zip(position, before, strict=True))
     height, width = now.shape
     a = last[max(0, dy) : height + min(0, dy), max(0, dx) : width + min(0, dx)]
     b = now[max(0, -dy) : height + min(0, -dy), max(0, -dx) : width + min(0, -dx)]
     if not a.numel():
         return 0.0
+    cell = min(COARSE_PX, *a.shape)
+    a, b = (F.avg_pool2d(x[None, None], cell) for x in (a, b))
     a, b = a - a.mean(), b - b.mean()
     scale = float(a.norm() * b.norm())
     # Two featureless pictures are the same scene.
