@@ -22,9 +22,7 @@ def scene(height: int = 40, width: int = 56) -> Tensor:
 @pytest.mark.parametrize("n", range(1, 18))
 def test_ranks_are_those_of_sorting(n: int) -> None:
     generator = torch.Generator().manual_seed(n)
-    values = [
-        torch.randint(0, 9, (50,), dtype=torch.uint8, generator=generator) for _ in range(n)
-    ]
+    values = [torch.randint(0, 9, (50,), dtype=torch.uint8, generator=generator) for _ in range(n)]
     before = torch.stack(values)
     ordered = before.sort(0).values
     for wanted in ([0], [n - 1], [(n - 1) // 2], [(n - 1) // 2, (n - 1) // 4], list(range(n))):

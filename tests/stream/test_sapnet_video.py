@@ -102,8 +102,8 @@ def test_videos_do_not_see_each_other(network: SAPNetVideo) -> None:
     one, other = clip(3, 32, 48), clip(3, 32, 48, seed=4)
     states = [network.initial(32, 48) for _ in range(2)]
     outputs: list[list[Tensor]] = [[], []]
-    for frames in zip(one, other, strict=True):
-        for number, frame in enumerate(frames):
+    for pair in zip(one, other, strict=True):
+        for number, frame in enumerate(pair):
             output, states[number] = network(frame, states[number])
             outputs[number].append(output)
     for got, frames in zip(outputs, (one, other), strict=True):
