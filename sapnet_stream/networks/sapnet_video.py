@@ -154,10 +154,11 @@ class SAPNetVideo(nn.Module):
         """The derained frame from the last convolution's result, [N, 4 (4 + STATISTICS), h, w]."""
         x = F.pixel_shuffle(x.float(), 2)
         trust = x[:, 3:].softmax(1)
-        n, _, height, width = frame.shape
-        candidates = past[:, : 3 * STATISTICS].reshape(n, STATISTICS, 3, height, width)
-        recalled = (trust[:, 1:, None] * candidates).sum(1)
-        return frame + x[:, :3] + recalled
+        result = frame + x[:, :3]
+        for number in range(STATISTICS):
+            recalled = past[:, 3 * number : 3 * number + 3]
+            result = torch.addcmul(result, trust[:, number + 1 : number + 2], recalled)
+        return result
 
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -176,8 +177,7 @@ def next_frame(step: Step, frame: Tensor, state: VideoState) -> tuple[Tensor, Vi
     statistics, seen, mesh = state.memory.statistics(pixels, view)
     state.memory.push(pixels, view)
     last = even if state.output is None else seen_from_now(state.output, mesh, even)
-    past = torch.cat((statistics.flatten(0, 1)[None] / 255, last), dim=1)
-    past -= even.repeat(1, STATISTICS + 1, 1, 1)
+    past = torch.cat((statistics / 255, last)).sub_(even).flatten(0, 1)[None]
     shift = half_shift(before, view.position)
     h, c = shifted(state.h, shift), shifted(state.c, shift)
     output, h, c = step(even, past, seen[None], h, c)
@@ -190,13 +190,9 @@ def next_frame(step: Step, frame: Tensor, state: VideoState) -> tuple[Tensor, Vi
 
 def network_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:
     """What conv0 takes of `SAPNetVideo.step`'s arguments, [N, inputs, h, w]."""
-    parts = (
-        F.pixel_unshuffle(frame - 0.5, 2).to(dtype),
-        # Most of these differences are small.
-        F.pixel_unshuffle(past * 4, 2).to(dtype),
-        F.avg_pool2d(seen, 2).to(dtype),
-    )
-    return torch.cat(parts, dim=1)
+    # Most of the differences to the past are small.
+    planes = torch.cat(((frame - 0.5).to(dtype), (past * 4).to(dtype)), dim=1)
+    return torch.cat((F.pixel_unshuffle(planes, 2), F.avg_pool2d(seen, 2).to(dtype)), dim=1)
 
 
 def half_shift(before: Position, now: Position) -> tuple[int, int]:
