@@ -132,37 +132,27 @@ def mesh_between(now: View, then: View, factor: int) -> Mesh:
 
 
 def seen_from_now(past: Tensor, mesh: Mesh, now: Tensor) -> Tensor:
-    """A past picture moved to where its parts are now, by cubic interpolation.
+    """A past picture moved to where its parts are now; see `moved`."""
+    return past if mesh is None else moved(past, mesh, now)[0]
+
+
+def moved(past: Tensor, mesh: Tensor, now: Tensor, mode: str = "bicubic") -> tuple[Tensor, Tensor]:
+    """A past picture moved to where its parts are now, and where it looked, [N, 1, H, W] bool.
 
     Args:
         past: [N, C, H, W] float.
         mesh: [N, 2, rows, columns].
         now: like `past`; stands in where the past did not look.
+        mode: of the interpolation, "bicubic" or, blurred and eight times as fast, "bilinear".
     """
-    if mesh is None:
-        return past
     height, width = past.shape[2:]
-    y, x = _points(mesh, height, width)
-    points = torch.stack(((x + 0.5) * (2 / width) - 1, (y + 0.5) * (2 / height) - 1), dim=-1)
-    moved = F.grid_sample(past, points, "bicubic", padding_mode="border", align_corners=False)
-    return torch.where(_inside(y, x, height, width), moved, now)
-
-
-def in_view(mesh: Tensor, height: int, width: int) -> Tensor:
-    """Whether the past shows what each pixel shows now, [N, 1, H, W] bool."""
-    return _inside(*_points(mesh, height, width), height, width)
-
-
-def _inside(y: Tensor, x: Tensor, height: int, width: int) -> Tensor:
-    inside = (y >= -0.5) & (y <= height - 0.5) & (x >= -0.5) & (x <= width - 0.5)
-    return inside[:, None]
-
-
-def _points(mesh: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     fine = F.interpolate(mesh, (height, width), mode="bilinear", align_corners=False)
     y = torch.arange(height, device=mesh.device)[:, None] + fine[:, 0]
     x = torch.arange(width, device=mesh.device) + fine[:, 1]
-    return y, x
+    inside = (y >= -0.5) & (y <= height - 0.5) & (x >= -0.5) & (x <= width - 0.5)
+    points = torch.stack(((x + 0.5) * (2 / width) - 1, (y + 0.5) * (2 / height) - 1), dim=-1)
+    picture = F.grid_sample(past, points, mode, padding_mode="border", align_corners=False)
+    return torch.where(inside[:, None], picture, now), inside[:, None]
 
 
 def _starts(side: int) -> list[int]:

@@ -15,14 +15,15 @@ from torch import Tensor
 from sapnet_stream.networks.alignment import (
     Mesh,
     View,
-    in_view,
     mesh_between,
-    seen_from_now,
+    moved,
     small_factor,
 )
 
 SHORT = 5
 """Frames of the memory while the camera moves, and of its faster part at any time."""
+SHARP = 2
+"""Frames that are moved without blur; older ones no longer fit that well."""
 LONG = 15
 """Frames of the memory while the camera stands still."""
 SAME_FRAME = 0.25
@@ -71,9 +72,10 @@ class BackgroundMemory:
                 aligned.append(past)
                 seen += 1 / LONG
             elif near:
-                moved = seen_from_now(past[None].float(), mesh, frame[None].float())[0]
-                aligned.append(moved.round_().clamp_(0, 255).to(torch.uint8))
-                seen += in_view(mesh, height, width)[0] / LONG
+                mode = "bicubic" if age <= SHARP else "bilinear"
+                picture, looked = moved(past[None].float(), mesh, frame[None].float(), mode)
+                aligned.append(picture[0].round_().clamp_(0, 255).to(torch.uint8))
+                seen += looked[0] / LONG
         if not aligned:
             return frame.expand(STATISTICS, -1, -1, -1), seen, last
         recent, n = aligned[:SHORT], len(aligned)
