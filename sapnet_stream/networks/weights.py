@@ -7,19 +7,24 @@ import pickle
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from sapnet_stream.errors import SapnetError, WeightsError
 from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
+from sapnet_stream.networks.sapnet_video import SAPNetVideo, SAPNetVideoConfig
 
 BUNDLED = Path(__file__).parents[1] / "weights"
 DEFAULT_NAME = "sapnet"
+VIDEO_NAME = "sapnet_video"
 ENVIRONMENT = "SAPNET_WEIGHTS"
+
+Network = TypeVar("Network", SAPNet, SAPNetVideo)
+Config = TypeVar("Config", SAPNetConfig, SAPNetVideoConfig)
 
 
 def bundled_names() -> list[str]:
@@ -57,22 +62,27 @@ def load_network(source: str | Path | None = None) -> SAPNet:
     """
     path = find_weights(source)
     if path.suffix == ".safetensors":
-        config, state = _read_safetensors(path)
+        config, state = _read_safetensors(path, SAPNet, SAPNetConfig)
     else:
         config, state = SAPNetConfig(), _read_published(path)
-    network = SAPNet(config)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"{path} is not a checkpoint of SAPNet "
-            f"({len(state)} tensors where {len(network.state_dict())} of other names or "
-            "shapes were expected): give a SAPNet checkpoint"
-        ) from error
-    return network.eval()
+    return _with_weights(SAPNet(config), state, path)
 
 
-def save_network(path: Path, network: SAPNet, card: dict[str, str]) -> str:
+def load_video_network(source: str | Path = VIDEO_NAME) -> SAPNetVideo:
+    """The video network stored at `source`, in eval mode, float32, on the CPU.
+
+    Args:
+        source: a bundled name, or the path of a .safetensors file.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or holds another network.
+    """
+    path = find_weights(source)
+    config, state = _read_safetensors(path, SAPNetVideo, SAPNetVideoConfig)
+    return _with_weights(SAPNetVideo(config), state, path)
+
+
+def save_network(path: Path, network: SAPNet | SAPNetVideo, card: dict[str, str]) -> str:
     """Write `network` to `path` atomically and return the sha256 of its tensors.
 
     Args:
@@ -84,7 +94,7 @@ def save_network(path: Path, network: SAPNet, card: dict[str, str]) -> str:
     digest = tensors_sha256(state)
     metadata = {
         **card,
-        "architecture": "SAPNet",
+        "architecture": type(network).__name__,
         "config": json.dumps(asdict(network.config)),
         "sha256": digest,
     }
@@ -117,17 +127,32 @@ def tensors_sha256(state: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _read_safetensors(path: Path) -> tuple[SAPNetConfig, dict[str, Tensor]]:
-    card = read_card(path)
-    if card.get("architecture") != "SAPNet":
+def _with_weights(network: Network, state: dict[str, Tensor], path: Path) -> Network:
+    name = type(network).__name__
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
         raise WeightsError(
-            f"{path} holds {card.get('architecture', 'an unnamed network')}, not SAPNet: "
-            "give a SAPNet checkpoint"
+            f"{path} is not a checkpoint of {name} "
+            f"({len(state)} tensors where {len(network.state_dict())} of other names or "
+            f"shapes were expected): give a {name} checkpoint"
+        ) from error
+    return network.eval()
+
+
+def _read_safetensors(
+    path: Path, network: type[nn.Module], kind: type[Config]
+) -> tuple[Config, dict[str, Tensor]]:
+    card, name = read_card(path), network.__name__
+    if card.get("architecture") != name:
+        raise WeightsError(
+            f"{path} holds {card.get('architecture', 'an unnamed network')}, not {name}: "
+            f"give a {name} checkpoint"
         )
     try:
-        config = SAPNetConfig(**json.loads(card["config"]))
+        config = kind(**json.loads(card["config"]))
     except (KeyError, TypeError, ValueError, SapnetError) as error:
-        raise WeightsError(f"{path} has no usable SAPNet configuration: {error}") from error
+        raise WeightsError(f"{path} has no usable {name} configuration: {error}") from error
     state: dict[str, Tensor] = load_file(path)
     if tensors_sha256(state) != card.get("sha256"):
         raise WeightsError(f"{path} is damaged (its sha256 differs): fetch it again")

@@ -9,6 +9,7 @@ from typing import Any
 
 from sapnet_stream.errors import SapnetError
 from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
+from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import save_network
 from sapnet_training.checkpoint import load_checkpoint
 
@@ -24,16 +25,23 @@ def data_of(recipe: Mapping[str, Any]) -> str:
     """What a run was trained on, in words."""
     if "photographs" not in recipe:
         return FIRST_DATA
-    text = f"{', '.join(recipe['photographs'])}, rained on by sapnet_training.rain"
-    text += f" with masks of {recipe['masks']}" if recipe["masks"] else ""
-    return text + (f"; pairs of {', '.join(recipe['pair_sets'])}" if recipe.get("pairs") else "")
+    photographs = ", ".join(recipe["photographs"])
+    masks = f" with masks of {recipe['masks']}" if recipe["masks"] else ""
+    if recipe.get("task") == "video":
+        return f"{photographs}, filmed and rained on by sapnet_training.video_scenes{masks}"
+    pairs = f"; pairs of {', '.join(recipe['pair_sets'])}" if recipe.get("pairs") else ""
+    return f"{photographs}, rained on by sapnet_training.rain{masks}{pairs}"
 
 
 def export(checkpoint: Path, out: Path) -> str:
     """Writes the averaged weights with their story as metadata; returns their sha256."""
     parts = load_checkpoint(checkpoint)
-    dilations = parts["config"].get("dilations", SAPNetConfig().dilations)  # old ones lack it
-    network = SAPNet(SAPNetConfig(dilations=tuple(dilations)))
+    network: SAPNet | SAPNetVideo
+    if parts["config"].get("task") == "video":
+        network = SAPNetVideo()
+    else:
+        dilations = parts["config"].get("dilations", SAPNetConfig().dilations)  # old ones lack it
+        network = SAPNet(SAPNetConfig(dilations=tuple(dilations)))
     network.load_state_dict(parts["average"])
     card = {
         "data": data_of(parts["config"]),

@@ -10,6 +10,8 @@ from sapnet_training.config import TrainConfig, read_recipe
 from sapnet_training.image_config import ImageConfig
 from sapnet_training.image_task import ImageTask
 from sapnet_training.task import Task
+from sapnet_training.video_config import VideoConfig
+from sapnet_training.video_task import VideoTask
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainConfig:
@@ -22,8 +24,10 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainConfig:
     match values.get("task", "image"):
         case "image":
             return ImageConfig.from_dict(values)
+        case "video":
+            return VideoConfig.from_dict(values)
         case other:
-            raise UsageError(f"task must be image, got {other!r}")
+            raise UsageError(f"task must be image or video, got {other!r}")
 
 
 def make_task(
@@ -39,4 +43,6 @@ def make_task(
     """
     if isinstance(config, ImageConfig):
         return ImageTask.read(config, root, device, backbone_weights)
+    if isinstance(config, VideoConfig):
+        return VideoTask.read(config, root, device)
     raise UsageError(f"there is no task {config.task!r}")

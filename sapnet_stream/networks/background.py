@@ -1,0 +1,134 @@
+"""What the past frames of a video say about the scene behind the rain.
+
+A streak is in front of a pixel for a frame or two; where the camera stands still or moves
+evenly, low ranks of the last frames at that pixel are the scene. Frames are kept as they
+came and aligned anew each time, so nothing blurs or drifts.
+
+Shapes: H height, W width.
+"""
+
+from collections import deque
+
+import torch
+from torch import Tensor
+
+from sapnet_stream.networks.alignment import (
+    Mesh,
+    View,
+    mesh_between,
+    moved,
+    small_factor,
+)
+
+SHORT = 5
+"""Frames of the memory while the camera moves, and of its faster part at any time."""
+SHARP = 2
+"""Frames that are moved without blur; older ones no longer fit that well."""
+LONG = 15
+"""Frames of the memory while the camera stands still."""
+SAME_FRAME = 0.25
+"""Mean difference in grey levels of a frame that is there twice; coding changes it a little."""
+STATISTICS = 3
+"""Median of the short memory; median and lower quartile of the long one."""
+
+
+class BackgroundMemory:
+    """The last frames of one video and where the camera pointed."""
+
+    def __init__(self) -> None:
+        self._frames: deque[tuple[Tensor, View]] = deque(maxlen=LONG)
+
+    def push(self, frame: Tensor, view: View) -> None:
+        """Remember a frame, [3, H, W] uint8, unless it repeats the last one.
+
+        Players and converters repeat frames, and a streak that is there twice looks like scene.
+        """
+        if not self._frames or _differ(frame, self._frames[-1][0]):
+            self._frames.append((frame, view))
+
+    def statistics(self, frame: Tensor, view: View) -> tuple[Tensor, Tensor, Mesh]:
+        """The past as seen now.
+
+        Where a past frame did not look, `frame` stands in for it.
+
+        Args:
+            frame: [3, H, W] uint8, the current one, not yet remembered.
+            view: of it.
+
+        Returns:
+            [STATISTICS, 3, H, W] uint8; the share of the long memory that looked at each
+            pixel, [1, H, W] float32 in [0, 1]; and how the picture moved since the last frame.
+        """
+        height, width = frame.shape[1:]
+        factor = small_factor(height, width)
+        seen = torch.zeros(1, height, width, device=frame.device)
+        aligned: list[Tensor] = []
+        last: Mesh = None
+        for age, (past, then) in enumerate(reversed(self._frames), start=1):
+            near = age <= SHORT
+            mesh = mesh_between(view, then if near else View(then.position), factor)
+            last = mesh if age == 1 else last
+            if mesh is None:
+                aligned.append(past)
+                seen += 1 / LONG
+            elif near:
+                mode = "bicubic" if age <= SHARP else "bilinear"
+                picture, looked = moved(past[None].float(), mesh, frame[None].float(), mode)
+                aligned.append(picture[0].round_().clamp_(0, 255).to(torch.uint8))
+                seen += looked[0] / LONG
+        if not aligned:
+            return frame.expand(STATISTICS, -1, -1, -1), seen, last
+        recent, n = aligned[:SHORT], len(aligned)
+        short = ranks(recent, [(len(recent) - 1) // 2])
+        long = ranks(aligned, [(n - 1) // 2, (n - 1) // 4])
+        return torch.stack(short + long), seen, last
+
+
+def _differ(a: Tensor, b: Tensor) -> bool:
+    every = slice(None, None, 4)
+    a, b = (x[:, every, every].to(torch.int16) for x in (a, b))
+    return (a - b).abs().float().mean().item() > SAME_FRAME
+
+
+def ranks(values: list[Tensor], wanted: list[int]) -> list[Tensor]:
+    """The `wanted` smallest of `values`, elementwise; 0 is the minimum.
+
+    Batcher's odd-even merge sort, less the comparisons no wanted rank depends on: minimum
+    and maximum of bytes are the cheapest thing a processor does to a picture.
+    """
+    values = list(values)
+    for low, high, keep_low, keep_high in _comparisons(len(values), tuple(wanted)):
+        a, b = values[low], values[high]
+        if keep_low:
+            values[low] = torch.minimum(a, b)
+        if keep_high:
+            values[high] = torch.maximum(a, b)
+    return [values[rank] for rank in wanted]
+
+
+def _comparisons(n: int, wanted: tuple[int, ...]) -> list[tuple[int, int, bool, bool]]:
+    needed = set(wanted)
+    kept = []
+    for low, high in reversed(_merge_sort(n)):
+        if low in needed or high in needed:
+            kept.append((low, high, low in needed, high in needed))
+            needed |= {low, high}
+    return kept[::-1]
+
+
+def _merge_sort(n: int) -> list[tuple[int, int]]:
+    """Batcher 1968, for any n: Knuth volume 3, algorithm 5.2.2M."""
+    pairs = []
+    top = 1
+    while top < n:
+        top *= 2
+    p = top // 2
+    while p > 0:
+        q, r, d = top // 2, 0, p
+        while True:
+            pairs += [(i, i + d) for i in range(n - d) if i & p == r]
+            if q == p:
+                break
+            d, q, r = q - p, q // 2, p
+        p //= 2
+    return pairs

@@ -1,0 +1,95 @@
+"""Where the camera of a video points, frame after frame.
+
+Phase correlation (Kuglin and Hines 1975) on a small luma picture, against a key picture that
+is kept while it is in view: errors do not add up, and a camera on a tripod stays at (0, 0).
+
+Shapes: H height, W width; h, w of the small picture.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sapnet_stream.networks.alignment import (
+    Position,
+    View,
+    block_phases,
+    correlation_peaks,
+    small_factor,
+    unit_spectrum,
+)
+
+SAME_SCENE = 0.5
+"""Least correlation of two aligned pictures of one scene."""
+COARSE_PX = 8
+"""Pixels of the small picture that are one where scenes are compared."""
+SURE_PEAK = 0.25
+"""Phase correlation of a motion that needs no second look."""
+START: Position = (0.0, 0.0)
+
+
+class Camera:
+    """Follows one video; `view` is of the last frame."""
+
+    def __init__(self) -> None:
+        self.view = View(START)
+        self._last: Tensor | None = None
+        self._key: Tensor | None = None
+        self._key_position = START
+
+    def follow(self, frame: Tensor) -> bool:
+        """Takes the next frame, [3, H, W] float in [0, 1]; false where the scene is another.
+
+        After a cut the camera is at (0, 0) again.
+        """
+        factor = small_factor(frame.shape[1], frame.shape[2])
+        small = F.avg_pool2d(frame.mean(0)[None, None], factor, ceil_mode=True)[0, 0]
+        last, self._last = self._last, small
+        likeness, position = 0.0, START
+        if last is not None and last.shape == small.shape:
+            likeness, position = self._measured(small, last, factor)
+        same = likeness >= SAME_SCENE
+        if not same:
+            self._key, self._key_position = unit_spectrum(small), START
+        self.view = View(position if same else START, block_phases(small))
+        return same
+
+    def _measured(self, small: Tensor, last: Tensor, factor: int) -> tuple[float, Position]:
+        """The likeliest position, and how much the picture there is like the last one."""
+        spectrum, before = unit_spectrum(small, 0.0), self.view.position
+
+        def seen_from(key: Tensor, origin: Position) -> tuple[float, float, Position]:
+            surface = torch.fft.irfft2(key * spectrum.conj(), s=small.shape)
+            shift, peak = correlation_peaks(surface[None])
+            y, x = (shift[:, 0] * factor).tolist()
+            position = (origin[0] + y, origin[1] + x)
+            return _likeness(small, last, before, position, factor), float(peak), position
+
+        assert self._key is not None
+        likeness, peak, position = seen_from(self._key, self._key_position)
+        moved = max(abs(a - b) for a, b in zip(position, self._key_position, strict=True))
+        if peak > SURE_PEAK and moved < min(small.shape) * factor / 6:
+            return likeness, position
+        # The key is going out of view, or something else misled the measurement.
+        self._key, self._key_position = unit_spectrum(last), before
+        again, _, near = seen_from(self._key, before)
+        still = _likeness(small, last, before, before, factor)
+        return max((likeness, position), (again, near), (still, before), key=lambda c: c[0])
+
+
+def _likeness(
+    now: Tensor, last: Tensor, before: Position, position: Position, factor: int
+) -> float:
+    """Correlation, -1 to 1, of what both pictures show, too coarse to see rain."""
+    dy, dx = (round((a - b) / factor) for a, b in zip(position, before, strict=True))
+    height, width = now.shape
+    a = last[max(0, dy) : height + min(0, dy), max(0, dx) : width + min(0, dx)]
+    b = now[max(0, -dy) : height + min(0, -dy), max(0, -dx) : width + min(0, -dx)]
+    if not a.numel():
+        return 0.0
+    cell = min(COARSE_PX, *a.shape)
+    a, b = (F.avg_pool2d(x[None, None], cell) for x in (a, b))
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(a.norm() * b.norm())
+    # Two featureless pictures are the same scene.
+    return float((a * b).sum()) / scale if scale > 1e-4 * a.numel() else 1.0

@@ -1,0 +1,214 @@
+"""SAPNet for video: one thought per frame, and a memory.
+
+The paper's network looks six times at one image. Here the ConvLSTM's state travels from
+frame to frame instead of from stage to stage, on half the resolution, and a background
+memory says what was seen behind the rain before.
+
+Shapes: N batch, C channels, H height, W width; h and w are half of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sapnet_stream.errors import UsageError
+from sapnet_stream.networks.alignment import Position, seen_from_now
+from sapnet_stream.networks.background import STATISTICS, BackgroundMemory
+from sapnet_stream.networks.blocks import ProgressiveDilatedUnit, conv_lstm_update
+from sapnet_stream.networks.camera import Camera
+
+PIXELS = 4
+"""Space to depth: 2x2 pixels become channels."""
+FIRST_LOOKS = 3
+"""Steps on a frame that has no past, as the paper's network takes on each."""
+
+
+@dataclass(frozen=True)
+class VideoState:
+    """What one video's past has left; it never crosses videos.
+
+    Attributes:
+        h, c: hidden and cell state, [1, C, h, w].
+        output: the last one, [1, 3, H, W] with H and W even, None at first.
+        memory, camera: of this video.
+    """
+
+    h: Tensor
+    c: Tensor
+    output: Tensor | None
+    memory: BackgroundMemory
+    camera: Camera
+
+    @classmethod
+    def empty(
+        cls, channels: int, height: int, width: int, device: torch.device, dtype: torch.dtype
+    ) -> Self:
+        """Before the first frame of a video of this size, pixels."""
+        shape = (1, channels, -(-height // 2), -(-width // 2))
+        h = torch.zeros(shape, device=device, dtype=dtype)
+        h = h.contiguous(memory_format=torch.channels_last)
+        return cls(h, h.float(), None, BackgroundMemory(), Camera())
+
+    def forgotten(self) -> Self:
+        """After a cut: only the camera, which has begun anew, goes on."""
+        h, c = torch.zeros_like(self.h), torch.zeros_like(self.c)
+        return replace(self, h=h, c=c, output=None, memory=type(self.memory)())
+
+
+@dataclass(frozen=True)
+class SAPNetVideoConfig:
+    """What can vary.
+
+    Attributes:
+        channels: width of every hidden layer.
+        dilations: one PDU each.
+        reduction: bottleneck of the channel residual attention.
+    """
+
+    channels: int = 32
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16)
+    reduction: int = 16
+
+    def __post_init__(self) -> None:
+        # A checkpoint's metadata is JSON, which has lists only.
+        object.__setattr__(self, "dilations", tuple(self.dilations))
+        if self.channels < self.reduction or self.channels % 2:
+            raise UsageError(
+                f"channels must be even and at least reduction={self.reduction}, "
+                f"got {self.channels}"
+            )
+        if not self.dilations or min(self.dilations) < 1:
+            raise UsageError(f"dilations must be 1 or more, got {self.dilations}")
+
+
+class SAPNetVideo(nn.Module):
+    """Removes rain from one video frame after the other.
+
+    state = network.initial(height, width)
+    for frame in video:
+        derained, state = network(frame, state)
+    """
+
+    def __init__(self, config: SAPNetVideoConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or SAPNetVideoConfig()
+        width = config.channels
+        # The frame, the memory's statistics and the last output as differences to it, and
+        # how much of the memory looked here.
+        inputs = PIXELS * 3 * (1 + STATISTICS + 1) + 1
+        self.conv0 = nn.Sequential(nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU())
+        self.gates = nn.Conv2d(2 * width, 4 * width, 3, padding=1)
+        self.units = nn.ModuleList(
+            ProgressiveDilatedUnit(width, dilation, config.reduction, "full")
+            for dilation in config.dilations
+        )
+        # A residual, and per pixel the logits of trusting nothing or one of the statistics.
+        self.conv = nn.Conv2d(width, PIXELS * (3 + 1 + STATISTICS), 3, padding=1)
+
+    @property
+    def pdus(self) -> list[ProgressiveDilatedUnit]:
+        """The progressive dilated units in the order they run."""
+        return [unit for unit in self.units if isinstance(unit, ProgressiveDilatedUnit)]
+
+    def initial(self, height: int, width: int) -> VideoState:
+        """The state before the first frame of a video of this size, pixels."""
+        weight = self.gates.weight
+        return VideoState.empty(self.config.channels, height, width, weight.device, weight.dtype)
+
+    def forward(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
+        """The derained frame, [1, 3, H, W] float32, not clamped, and the next state.
+
+        Args:
+            frame: [1, 3, H, W] float32 RGB in [0, 1], any H, W >= 1.
+            state: of the frame before; a cut to another scene is found and resets it. Its
+                memory is handed on, so a state is used once.
+        """
+        return next_frame(self.step, frame, state)
+
+    def step(
+        self, frame: Tensor, past: Tensor, seen: Tensor, h: Tensor, c: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The derained frame, and the next hidden and cell state.
+
+        Args:
+            frame: [N, 3, H, W] RGB in [0, 1], H and W even.
+            past: the memory's statistics and the last output, aligned, minus `frame`:
+                [N, (STATISTICS + 1) 3, H, W].
+            seen: share of the memory that looked here, [N, 1, H, W].
+            h, c: aligned hidden and cell state, [N, C, h, w], zeros at first.
+        """
+        x = torch.cat((self.conv0(network_input(frame, past, seen, h.dtype)), h), dim=1)
+        i, f, g, o = self.gates(x).chunk(4, dim=1)
+        h, c = conv_lstm_update(i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid(), c)
+        x = h = h.to(x.dtype)
+        for unit in self.pdus:
+            x = unit(x)
+        return self.output(frame, past, self.conv(x)), h, c
+
+    @staticmethod
+    def output(frame: Tensor, past: Tensor, x: Tensor) -> Tensor:
+        """The derained frame from the last convolution's result, [N, 4 (4 + STATISTICS), h, w]."""
+        x = F.pixel_shuffle(x.float(), 2)
+        trust = x[:, 3:].softmax(1)
+        result = frame + x[:, :3]
+        for number in range(STATISTICS):
+            recalled = past[:, 3 * number : 3 * number + 3]
+            result = torch.addcmul(result, trust[:, number + 1 : number + 2], recalled)
+        return result
+
+
+Step = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+
+
+def next_frame(step: Step, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
+    """What `SAPNetVideo.forward` does, with any executor's `step`."""
+    height, width = frame.shape[2:]
+    even = F.pad(frame, (0, width % 2, 0, height % 2), mode="replicate")
+    before = state.camera.view.position
+    if not state.camera.follow(frame[0]):
+        state = state.forgotten()
+        before = state.camera.view.position
+    view = state.camera.view
+    pixels = (even[0].clamp(0, 1) * 255).round().to(torch.uint8)
+    statistics, seen, mesh = state.memory.statistics(pixels, view)
+    state.memory.push(pixels, view)
+    last = even if state.output is None else seen_from_now(state.output, mesh, even)
+    past = torch.cat((statistics / 255, last)).sub_(even).flatten(0, 1)[None]
+    shift = half_shift(before, view.position)
+    h, c = shifted(state.h, shift), shifted(state.c, shift)
+    output, h, c = step(even, past, seen[None], h, c)
+    if state.output is None:
+        for _ in range(FIRST_LOOKS - 1):
+            past[:, -3:] = output - even
+            output, h, c = step(even, past, seen[None], h, c)
+    return output[:, :, :height, :width], replace(state, h=h, c=c, output=output)
+
+
+def network_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """What conv0 takes of `SAPNetVideo.step`'s arguments, [N, inputs, h, w]."""
+    # Most of the differences to the past are small.
+    planes = torch.cat(((frame - 0.5).to(dtype), (past * 4).to(dtype)), dim=1)
+    return torch.cat((F.pixel_unshuffle(planes, 2), F.avg_pool2d(seen, 2).to(dtype)), dim=1)
+
+
+def half_shift(before: Position, now: Position) -> tuple[int, int]:
+    """How far the camera has moved, in whole pixels of half the resolution."""
+    y, x = (round(b / 2) - round(a / 2) for a, b in zip(before, now, strict=True))
+    return y, x
+
+
+def shifted(state: Tensor, shift: tuple[int, int]) -> Tensor:
+    """[N, C, h, w] after the camera moved; zeros where nothing is known."""
+    if shift == (0, 0):
+        return state
+    height, width = state.shape[2:]
+    result = torch.zeros_like(state)
+    rows, columns = (min(max(s, -n), n) for s, n in zip(shift, (height, width), strict=True))
+    result[
+        :, :, max(0, -rows) : height + min(0, -rows), max(0, -columns) : width + min(0, -columns)
+    ] = state[:, :, max(0, rows) : height + min(0, rows), max(0, columns) : width + min(0, columns)]
+    return result

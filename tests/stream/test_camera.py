@@ -1,0 +1,112 @@
+"""Following a camera: shifts to parts of a pixel, cuts, and what must not mislead it."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sapnet_stream.networks.alignment import (
+    View,
+    block_phases,
+    mesh_between,
+    seen_from_now,
+    small_factor,
+)
+from sapnet_stream.networks.camera import Camera
+
+SIZE = (240, 320)
+
+
+def world(seed: int, height: int = 420, width: int = 620) -> Tensor:
+    """A scene with detail at all scales, [1, 3, H, W]."""
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.zeros(1, 3, height, width)
+    for cells in (6, 24, 96):
+        coarse = torch.rand(1, 3, cells, 2 * cells, generator=generator)
+        image += F.interpolate(coarse, (height, width), mode="bicubic") / 3
+    return image.clamp(0, 1)
+
+
+def filmed(scene: Tensor, y: float, x: float) -> Tensor:
+    """[3, H, W] of the scene from (60 + y, 100 + x) on."""
+    height, width = scene.shape[2:]
+    points = torch.stack(
+        torch.meshgrid(
+            (torch.arange(SIZE[0]) + 60.5 + y) * 2 / height - 1,
+            (torch.arange(SIZE[1]) + 100.5 + x) * 2 / width - 1,
+            indexing="ij",
+        )[::-1],
+        dim=-1,
+    )
+    return F.grid_sample(scene, points[None], mode="bicubic", align_corners=False)[0].clamp(0, 1)
+
+
+def rained_on(frame: Tensor, seed: int) -> Tensor:
+    """Upright streaks, elsewhere in each frame."""
+    generator = torch.Generator().manual_seed(seed)
+    drops = (torch.rand(1, 1, *SIZE, generator=generator) > 0.998).float()
+    streaks = F.max_pool2d(drops, (21, 1), 1, (10, 0))[0]
+    return (frame + 0.5 * streaks).clamp(0, 1)
+
+
+def test_a_pan_is_followed_in_rain_and_does_not_drift() -> None:
+    camera, scene = Camera(), world(1)
+    for number in range(30):
+        y, x = 4 * math.sin(number / 5), 3.3 * number
+        followed = camera.follow(rained_on(filmed(scene, y, x), number))
+        assert followed == (number > 0)
+        assert camera.view.position == pytest.approx((y, x), abs=0.3), number
+
+
+def test_a_camera_on_a_tripod_stands_still_in_rain() -> None:
+    camera, frame = Camera(), filmed(world(2), 0, 0)
+    start = View((0.0, 0.0))
+    for number in range(12):
+        camera.follow(rained_on(frame, number))
+        assert mesh_between(camera.view, start, 1) is None
+
+
+def test_an_object_that_passes_a_camera_on_a_tripod_moves_nothing() -> None:
+    camera, scene, thing = Camera(), filmed(world(3), 0, 0), filmed(world(4), 0, 0)
+    for number in range(12):
+        frame = scene.clone()
+        frame[:, 60:160, 20 * number : 20 * number + 80] = thing[:, :100, :80]
+        camera.follow(frame)
+        assert max(abs(side) for side in camera.view.position) < 0.25
+
+
+def test_another_scene_is_a_cut() -> None:
+    camera = Camera()
+    first, second = filmed(world(5), 0, 0), filmed(world(6), 0, 0)
+    followed = [camera.follow(frame) for frame in (first, first, second, second, first)]
+    assert followed == [False, True, False, True, False]
+    assert camera.view.position == (0.0, 0.0)
+
+
+def test_plain_black_and_tiny_frames_are_followed() -> None:
+    for frame in (torch.zeros(3, 20, 30), torch.full((3, 1, 1), 0.5), torch.ones(3, 300, 260)):
+        camera = Camera()
+        assert [camera.follow(frame) for _ in range(3)] == [False, True, True]
+        assert camera.view.position == (0.0, 0.0)
+
+
+def test_parts_of_the_picture_move_as_they_do() -> None:
+    """The near half of the scene moves three pixels more than the far one."""
+    scene = world(7)
+    far, near = filmed(scene, 0, 0), filmed(scene, 0, 0)
+    later_far, later_near = filmed(scene, 0, 4), filmed(scene, 0, 6.5)
+    past = torch.cat((far[:, :120], near[:, 120:]), dim=1)
+    now = torch.cat((later_far[:, :120], later_near[:, 120:]), dim=1)
+    views = [
+        View(position, block_phases(image.mean(0)))
+        for position, image in (((0.0, 0.0), past), ((0.0, 5.0), now))
+    ]
+    mesh = mesh_between(views[1], views[0], small_factor(*SIZE))
+    assert mesh is not None
+    assert mesh[0, 1, 0].median().item() == pytest.approx(4, abs=0.2)
+    assert mesh[0, 1, -1].median().item() == pytest.approx(6.5, abs=0.2)
+    moved = seen_from_now(past[None], mesh, now[None])[0]
+    inner = (slice(None), slice(20, -20), slice(20, -30))
+    assert (moved - now)[inner].abs().mean() < 0.3 * (past - now)[inner].abs().mean()

@@ -1,0 +1,119 @@
+"""Scores of video networks, and the static-camera benchmark they stand on."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sapnet_stream.networks import save_network
+from sapnet_stream.networks.sapnet_video import SAPNetVideo
+from sapnet_stream.networks.weights import load_video_network
+from sapnet_training import static_camera
+from sapnet_training.metrics import luma, psnr
+from sapnet_training.static_camera import StaticClip, digest, static_clip
+from sapnet_training.video_evaluate import derained, flickers, main, medians, static_scores
+
+
+@pytest.fixture
+def idle(tmp_path: Path) -> Path:
+    """Weights that change nothing."""
+    network = SAPNetVideo()
+    torch.nn.init.zeros_(network.conv.weight)
+    bias = network.conv.bias
+    assert bias is not None
+    torch.nn.init.zeros_(bias)
+    with torch.no_grad():
+        bias[12:16] = 20.0
+    path = tmp_path / "idle.safetensors"
+    save_network(path, network, {})
+    return path
+
+
+def frames(count: int) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randint(0, 200, (count, 3, 40, 56), dtype=torch.uint8, generator=generator)
+
+
+def write(folder: Path, images: Tensor) -> Path:
+    folder.mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number:03}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clip() -> StaticClip:
+    return static_clip(1)
+
+
+def test_the_static_benchmark_is_the_one_that_was_measured(clip: StaticClip) -> None:
+    assert digest(clip) == static_camera.DIGESTS[1]
+    error = static_camera.luma_error(clip.rainy[::6], clip.scene[::6]).mean().item()
+    assert 10 * torch.tensor(255**2 / error).log10() == pytest.approx(24, abs=0.5)
+    assert clip.covered.any(1).any(1).sum() == 18
+    assert not clip.covered[:19].any()
+
+
+def test_a_median_is_scored_where_no_object_is(clip: StaticClip) -> None:
+    part = StaticClip(clip.rainy[:40:2], clip.scene[:40:2], clip.covered[:40:2])
+    same = static_scores(part, part.scene)
+    assert all(record["psnr"] == float("inf") for record in same)
+    assert "trail" in same[-1]
+    assert "trail" not in same[0]
+    assert static_scores(part, medians(part, 15))[8]["psnr"] > 38
+
+
+def test_flicker_is_what_changes_less_what_the_camera_moves() -> None:
+    base = frames(1)[0]
+    base = torch.nn.functional.interpolate(base[None].float(), (240, 336), mode="bicubic")[0]
+    base = base.clamp(0, 255).to(torch.uint8)
+    pan = [base[:, :, 4 * t : 4 * t + 300] for t in range(4)]
+    brighter = [image + (3 if t % 2 else 0) for t, image in enumerate(pan)]
+    steady = list(flickers(pan, pan))
+    assert len(steady) == 3
+    assert max(steady) < 1
+    assert min(flickers(brighter, pan)) > 2
+
+
+def test_a_folder_is_scored_frame_by_frame(
+    tmp_path: Path, idle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clean = frames(4)
+    rainy = clean.clone()
+    rainy[:, :, ::8] += 30
+    data = f"{write(tmp_path / 'rainy', rainy)}:{write(tmp_path / 'clean', clean)}"
+    arguments = ["x", "--weights", str(idle), "--data", data, "--first", "2"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--csv", str(tmp_path / "out.csv")])
+    assert main() == 0
+    want = psnr(luma(rainy[1]), luma(clean[1]))
+    line = capsys.readouterr().out
+    assert f"rainy_psnr {want:.4g}" in line
+    assert f"derained_psnr {want:.4g}" in line
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize("arguments", [[], ["--static", "--data", "a:b"], ["--data", "nowhere"]])
+def test_mistakes_are_one_sentence(
+    idle: Path,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", "--weights", str(idle), *arguments])
+    assert main() in (2, 3)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_without_its_memory_a_network_knows_no_past(idle: Path) -> None:
+    network = load_video_network(idle)
+    bias = network.conv.bias
+    assert bias is not None
+    with torch.no_grad():
+        bias[12:16] = 0.0
+    rainy = frames(1)[0].repeat(3, 1, 1, 1)
+    rainy[2] += 40
+    assert not torch.equal(list(derained(network, rainy))[2], rainy[2])
+    assert torch.equal(list(derained(network, rainy, forget=True))[2], rainy[2])

@@ -1,0 +1,83 @@
+"""The recipe of a network that derains video with a memory."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from sapnet_stream.errors import UsageError
+from sapnet_stream.networks.sapnet_video import FIRST_LOOKS
+from sapnet_training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class ClipPhase:
+    """What a batch looks like from a step on.
+
+    Attributes:
+        start: first step.
+        clips: side by side.
+        frames: of a segment, which gradients flow through.
+        patch: height and width, pixels.
+    """
+
+    start: int
+    clips: int
+    frames: int
+    patch: int
+
+
+@dataclass(frozen=True)
+class VideoConfig(TrainConfig):
+    """One recipe.
+
+    Attributes:
+        phases: by ascending `start`, the first 0.
+        segments: a batch's clips last one of these, drawn with equal chance; the state goes on
+            from segment to segment, each of which is an optimizer step.
+        photographs: folders of clean photographs, relative to the data.
+        masks: folder of rendered streaks.
+        leave_out: folders of test scenes; photographs that show one are not trained on.
+        l1: weight of the mean absolute error.
+        ssim: weight of 1 - SSIM of grey frames.
+        temporal: weight of the mean absolute error of the change from frame to frame.
+    """
+
+    task: str = "video"
+    phases: tuple[ClipPhase, ...] = (ClipPhase(0, 4, 4, 96),)
+    segments: tuple[int, ...] = (1, 2, 3, 4, 6)
+    photographs: tuple[str, ...] = ("train/bsds_clean_409",)
+    masks: str = "train/garg_streaks_207"
+    leave_out: tuple[str, ...] = ()
+    l1: float = 1.0
+    ssim: float = 0.1
+    temporal: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        starts = [phase.start for phase in self.phases]
+        if not starts or starts != sorted({0, *starts}):
+            raise UsageError(f"phases must start at 0 and ascend, got {self.phases}")
+        for phase in self.phases:
+            if phase.clips < 1 or phase.frames < FIRST_LOOKS or phase.patch < 32 or phase.patch % 2:
+                raise UsageError(
+                    f"a phase needs clips >= 1, frames >= {FIRST_LOOKS} and an even patch >= 32, "
+                    f"got {phase}"
+                )
+            if phase.clips % self.shards:
+                raise UsageError(f"{self.shards} shards must divide the clips, got {phase}")
+        if not self.segments or min(self.segments) < 1:
+            raise UsageError(f"segments must be 1 or more, got {self.segments}")
+        for name in ("l1", "ssim", "temporal"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not self.l1 + self.ssim:
+            raise UsageError("l1 or ssim must be above 0")
+
+    def phase(self, step: int) -> ClipPhase:
+        """The phase `step` is in."""
+        return max((p for p in self.phases if p.start <= step), key=lambda p: p.start)
+
+    def scaled(self, steps: int) -> Self:
+        """The same schedule over another number of steps, phases with it."""
+        share = steps / self.steps
+        phases = tuple(replace(p, start=round(p.start * share)) for p in self.phases)
+        return replace(super().scaled(steps), phases=phases)

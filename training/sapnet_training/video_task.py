@@ -1,0 +1,217 @@
+"""Deraining video with a memory: what `video.yaml` trains.
+
+Shapes: T frames, N clips side by side, H height, W width.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple, Self, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sapnet_stream.networks.alignment import seen_from_now
+from sapnet_stream.networks.sapnet_video import FIRST_LOOKS, SAPNetVideo, half_shift, shifted
+from sapnet_training.data import image_files, read_image
+from sapnet_training.losses import ssim
+from sapnet_training.scenes import Scenes
+from sapnet_training.seeds import seeded
+from sapnet_training.task import Batch, Losses
+from sapnet_training.training_images import read_masks, validates
+from sapnet_training.video_clips import Clips, make_clips
+from sapnet_training.video_config import VideoConfig
+from sapnet_training.video_rain import VideoRain
+from sapnet_training.video_scenes import Draw
+
+VALIDATION_FRAMES = 20
+VALIDATION_PATCH = 128
+VALIDATION_CLIPS = 4
+VALIDATION_BATCHES = 4
+LATE = 17
+"""From this frame on the memory is full."""
+
+
+class Carried(NamedTuple):
+    """What goes on from frame to frame, [N, ...]: states, the last output, where it was seen."""
+
+    h: Tensor
+    c: Tensor
+    output: Tensor
+    positions: Tensor
+
+    def detached(self) -> "Carried":
+        """Without its graph."""
+        return Carried(*(tensor.detach() for tensor in self))
+
+
+class VideoTask:
+    """Photographs filmed by a moving camera through falling rain.
+
+    Args:
+        config: the recipe.
+        photographs, held_out: to train and to validate on, [3, H, W] uint8 each.
+        masks: rendered streaks, [M, H, W] uint8.
+        device: of the network.
+    """
+
+    def __init__(
+        self,
+        config: VideoConfig,
+        photographs: list[Tensor],
+        held_out: list[Tensor],
+        masks: Tensor,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config = config
+        self.device = torch.device(device)
+        self._photographs, self._held_out = photographs, held_out
+        self._rain = VideoRain(masks, config.seed)
+        self._step = SAPNetVideo.step
+        if config.compile:
+            self._step = torch.compile(SAPNetVideo.step, dynamic=False)
+        self._validation: list[Clips] = []
+
+    @classmethod
+    def read(cls, config: VideoConfig, root: Path, device: torch.device) -> Self:
+        """With the images of a data folder.
+
+        Raises:
+            InputError: a folder is missing or a file unreadable.
+        """
+        tests = Scenes([read_image(p) for f in config.leave_out for p in image_files(root / f)])
+        files = list(chain.from_iterable(image_files(root / f) for f in config.photographs))
+        images = {path: read_image(path) for path in files}
+        return cls(
+            config,
+            [i for path, i in images.items() if not validates(path.name) and i not in tests],
+            [i for path, i in images.items() if validates(path.name)],
+            read_masks(root / config.masks),
+            device,
+        )
+
+    def build(self) -> SAPNetVideo:
+        """See `Task`."""
+        return SAPNetVideo()
+
+    def batch(self, step: int, shard: int) -> Batch:
+        """`Clips` of the step's phase."""
+        config = self.config
+        phase = config.phase(step)
+        length = Draw(seeded("length", config.seed, step)).below(len(config.segments))
+        frames = config.segments[length] * phase.frames
+        draw = Draw(seeded("clips", config.seed, step, shard))
+        n = phase.clips // config.shards
+        clips = make_clips(self._photographs, self._rain, n, frames, phase.patch, draw)
+        return Clips(*(tensor.to(self.device) for tensor in clips))
+
+    def losses(self, network: nn.Module, batch: Batch, step: int) -> Iterator[Losses]:
+        """Per segment the recipe's total as "loss", and each of its terms unweighted."""
+        clips = Clips(*batch)
+        frames = self.config.phase(step).frames
+        carried = None
+        for start in range(0, clips.rainy.shape[1], frames):
+            part = Clips(*(tensor[:, start : start + frames] for tensor in clips))
+            outputs, last = self.derained(cast(SAPNetVideo, network), part, carried)
+            carried = last.detached()
+            yield self._objective(outputs, part.clean)
+
+    def derained(
+        self, network: SAPNetVideo, clips: Clips, carried: Carried | None = None
+    ) -> tuple[Tensor, Carried]:
+        """All frames' outputs, [N, T, 3, H, W] float32, and what goes on after them."""
+        kind = getattr(torch, self.config.precision)
+        outputs = []
+        for rainy, past, seen, positions in zip(
+            *(t.unbind(1) for t in (clips.rainy, clips.past, clips.seen, clips.positions)),
+            strict=True,
+        ):
+            h, c, output = self._arrived(network, rainy, positions, carried, kind)
+            past = torch.cat((past, output - rainy), dim=1)
+            inputs = (rainy, past, seen, h, c)
+            with torch.autocast(self.device.type, kind, enabled=kind != torch.float32):
+                output, h, c = self._step(network, *(_channels_last(x) for x in inputs))
+            carried = Carried(h, c, output, positions)
+            outputs.append(output)
+        assert carried is not None
+        return torch.stack(outputs, dim=1), carried
+
+    def _arrived(
+        self,
+        network: SAPNetVideo,
+        rainy: Tensor,
+        positions: Tensor,
+        carried: Carried | None,
+        kind: torch.dtype,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Hidden and cell state and the last output, as seen from where the camera is now."""
+        if carried is None:
+            n, _, height, width = rainy.shape
+            c = rainy.new_zeros(n, network.config.channels, height // 2, width // 2)
+            return c.to(kind), c, rainy
+        if torch.equal(positions, carried.positions):
+            return carried.h, carried.c, carried.output
+        output = seen_from_now(
+            carried.output, (positions - carried.positions)[:, :, None, None], rainy
+        )
+        shifts = [
+            half_shift((a[0], a[1]), (b[0], b[1]))
+            for a, b in zip(carried.positions.tolist(), positions.tolist(), strict=True)
+        ]
+        h, c = (
+            torch.cat([shifted(s[None], shift) for s, shift in zip(state, shifts, strict=True)])
+            for state in (carried.h, carried.c)
+        )
+        return h, c, output
+
+    def _objective(self, outputs: Tensor, clean: Tensor) -> Losses:
+        terms = {"l1": F.l1_loss(outputs, clean)}
+        if self.config.ssim:
+            grey, grey_clean = (x.flatten(0, 1).mean(1, keepdim=True) for x in (outputs, clean))
+            terms["ssim"] = 1 - ssim(grey, grey_clean).mean()
+        if self.config.temporal:
+            terms["temporal"] = F.l1_loss(outputs.diff(dim=1), clean.diff(dim=1))
+        total = outputs.new_zeros(())
+        for name, value in terms.items():
+            total = total + getattr(self.config, name) * value
+        return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
+
+    def validate(self, network: nn.Module, step: int) -> dict[str, float]:  # noqa: ARG002
+        """Mean PSNR in dB, RGB, of held-out clips: first frame, late frames, all ("score")."""
+        if not self._validation:
+            self._validation = [self._held_out_clips(n) for n in range(VALIDATION_BATCHES)]
+        with torch.no_grad():
+            rows = []
+            for clips in self._validation:
+                outputs = self.derained(cast(SAPNetVideo, network), clips)[0].clamp(0, 1)
+                error = (outputs - clips.clean).square().mean((2, 3, 4))
+                rows.append(-10 * error.clamp(min=1e-6).log10())
+        decibels = torch.cat(rows)
+        return {
+            "first": round(decibels[:, FIRST_LOOKS - 1].mean().item(), 3),
+            "late": round(decibels[:, LATE:].mean().item(), 3),
+            "score": round(decibels.mean().item(), 3),
+        }
+
+    def pictures(self, network: nn.Module, step: int) -> dict[str, Tensor]:  # noqa: ARG002
+        """The last frame of a held-out clip."""
+        clips = self._held_out_clips(0)
+        with torch.no_grad():
+            output = self.derained(cast(SAPNetVideo, network), clips)[0]
+        images = {"rainy": clips.rainy, "derained": output, "clean": clips.clean}
+        return {
+            name: (clip[0, -1].clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+            for name, clip in images.items()
+        }
+
+    def _held_out_clips(self, number: int) -> Clips:
+        draw = Draw(seeded("validation", number))
+        clips = make_clips(
+            self._held_out, self._rain, VALIDATION_CLIPS, VALIDATION_FRAMES, VALIDATION_PATCH, draw
+        )
+        return Clips(*(tensor.to(self.device) for tensor in clips))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
