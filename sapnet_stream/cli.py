@@ -19,7 +19,7 @@ import sapnet_stream
 from sapnet_stream import bench, doctor
 from sapnet_stream.derain import Report, Start, derain_file
 from sapnet_stream.engine import DerainEngine
-from sapnet_stream.errors import SapnetError
+from sapnet_stream.errors import SapnetError, one_line
 from sapnet_stream.job import Job
 from sapnet_stream.networks.weights import find_weights, load_network
 from sapnet_stream.parser import Parser
@@ -166,12 +166,12 @@ def _derain(options: argparse.Namespace, arguments: list[str], console: Console,
         except KeyboardInterrupt:
             report = Report(None, 0, False, [], [])
     for warning in report.warnings:
-        print(f"sapnet-stream: warning: {warning}", file=sys.stderr)
+        print(f"sapnet-stream: warning: {one_line(warning)}", file=sys.stderr)
     if report.complete:
         if not options.quiet:
             console.print(_summary(report, next(frames) - 1, time.monotonic() - began))
         return 0
-    print(f"sapnet-stream: {_unfinished(report, job, arguments)}", file=sys.stderr)
+    print(f"sapnet-stream: {one_line(_unfinished(report, job, arguments))}", file=sys.stderr)
     return 0 if job.keep_partial else INTERRUPTED
 
 
@@ -179,19 +179,20 @@ def _settings(begin: Start, engine: DerainEngine, options: argparse.Namespace) -
     """What is in effect, defaults included."""
     weights = find_weights(options.weights)
     info = begin.info
+    source, target = (one_line(str(path)) for path in (options.input, options.output))
     done = f", after {begin.done_frames} frames that are done" if begin.done_frames else ""
     return (
-        f"{options.input}: {info.codec} {info.width}x{info.height} {info.layout.name} "
+        f"{source}: {info.codec} {info.width}x{info.height} {info.layout.name} "
         f"{float(info.rate):.4g} frames/s\n"
         f"network: {engine.description}, weights {weights.name}, "
         f"strength {engine.strength:g}\n"
-        f"{options.output}: {begin.plan}{done}"
+        f"{target}: {begin.plan}{done}"
     )
 
 
 def _summary(report: Report, frames: int, seconds: float) -> str:
     return (
-        f"{report.path}: {report.frames} frames in {duration(seconds)}, "
+        f"{one_line(str(report.path))}: {report.frames} frames in {duration(seconds)}, "
         f"{frames / seconds:.2f} frames/s"
     )
 
