@@ -3,6 +3,22 @@
 Their exit codes are 1 to 6; the command also ends with 0 (done) and 130 (stopped by a signal).
 """
 
+import unicodedata
+
+
+def one_line(text: str) -> str:
+    r"""`text` with what could end its line or drive a terminal written out, as in "\x1b[31m".
+
+    Names of files may hold any byte but "/" and zero: line ends, escape sequences, bytes that
+    are not UTF-8, and characters that turn the direction of writing.
+    """
+    return "".join(
+        letter
+        if letter.isprintable() or unicodedata.category(letter) == "Zs"
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
 
 class SapnetError(Exception):
     """A mistake in what was asked for; the command prints it without a traceback.
@@ -12,6 +28,9 @@ class SapnetError(Exception):
     """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class UsageError(SapnetError):

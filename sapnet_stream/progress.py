@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from sapnet_stream.errors import one_line
 from sapnet_stream.folder import FolderReport
 
 LINE_SECONDS = 10.0
@@ -51,10 +52,10 @@ class JobSettings:
 
     def __str__(self) -> str:
         return (
-            f"{self.input}: {self.codec} {self.width}x{self.height} {self.pixel_format} "
+            f"{one_line(self.input)}: {self.codec} {self.width}x{self.height} {self.pixel_format} "
             f"{self.frames_per_second:.4g} frames/s\n"
             f"network: {self.network}, weights {self.weights}, strength {self.strength:g}\n"
-            f"{self.output}: {self.encoder}"
+            f"{one_line(self.output)}: {self.encoder}"
         )
 
 
@@ -174,12 +175,12 @@ class JobProgress:
 
     def warn(self, text: str) -> None:
         """Say what was not quite as it should be, even when quiet."""
-        print(f"sapnet-stream: warning: {text}", file=sys.stderr)
+        print(f"sapnet-stream: warning: {one_line(text)}", file=sys.stderr)
 
     def fail(self, text: str, _: int) -> None:
         """Say why the job ends, even when quiet."""
         self._end_bar()
-        print(f"sapnet-stream: {text}", file=sys.stderr)
+        print(f"sapnet-stream: {one_line(text)}", file=sys.stderr)
 
     # Whether it was a person's wish makes no difference to how it is said.
     stopped = fail
@@ -197,7 +198,7 @@ class JobProgress:
     def note(self, text: str) -> None:
         """Say something that is no warning."""
         if not self._quiet:
-            self._console.print(text)
+            self._console.print(one_line(text))
 
     def file(self, number: int, total: int, path: Path) -> None:
         """Say which file of a folder comes now."""

@@ -16,8 +16,10 @@ def check_target(path: Path, source: Path, *, overwrite: bool) -> None:
     # os.path takes names that no file can have for missing files, pathlib raises.
     if not os.path.isdir(path.parent):
         raise OutputError(f"{path.parent} is not a folder: create it first")
-    if not os.path.exists(path):
+    if not os.path.lexists(path):
         return
+    if not os.path.exists(path):
+        raise OutputError(f"{path} is a link to nothing: name a file")
     if os.path.exists(source) and path.samefile(source):
         raise OutputError(f"{path} is the input: name another output")
     if path.is_dir():

@@ -11,9 +11,10 @@ from av.stream import Disposition
 from sapnet_stream.errors import InputError, OutputError
 
 # A list of other files or addresses named .mp4 must not be followed, so only formats that
-# carry their own data may open, and only from the file itself.
+# carry their own data may open, and only from the file itself. Not image2: it takes a name like
+# "rain%d.png" for a pattern and reads rain0.png, rain1.png, ...
 READABLE = (
-    "3g2,3gp,asf,av1,avi,dv,flv,gif,h264,hevc,image2,ivf,m4a,m4v,matroska,mj2,mov,mp4,mpeg,"
+    "3g2,3gp,asf,av1,avi,dv,flv,gif,h264,hevc,ivf,m4a,m4v,matroska,mj2,mov,mp4,mpeg,"
     "mpegts,mpegtsraw,mpegvideo,mxf,nut,obu,ogg,png_pipe,rm,webm,wtv,yuv4mpegpipe"
 )
 
@@ -45,9 +46,12 @@ def open_input(path: Path) -> av.container.InputContainer:
         raise InputError(f"{path}: no such file")
     if path.is_dir():
         raise InputError(f"{path} is a folder: give a video file")
+    if not path.is_file():
+        # Opening a pipe would wait for its writer, reading a terminal for a person.
+        raise InputError(f"{path} is a device or a pipe: give a video file")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} cannot be read: permission denied")
-    if path.is_file() and path.stat().st_size == 0:
+    if path.stat().st_size == 0:
         raise InputError(f"{path} is empty: give a video file")
     try:
         container: av.container.InputContainer = av.open(
