@@ -169,6 +169,8 @@ class Command:
         def start(begin: Start) -> None:
             settings = self._settings(job, begin, engine)
             self._progress.begin(settings, begin.info.frame_count, begin.done_frames)
+            for warning in begin.warnings:
+                self._progress.warn(warning)
 
         try:
             report = derain_file(job, engine, start, self._progress.update, self._stop)
@@ -195,6 +197,7 @@ class Command:
             weights=find_weights(self._options.weights).name,
             strength=engine.strength,
             encoder=str(begin.plan),
+            needs=str(begin.needs),
         )
 
     def _unfinished(self, report: Report, job: Job) -> str:

@@ -13,6 +13,7 @@ from sapnet_stream.errors import UsageError
 from sapnet_stream.flow import StageStats
 from sapnet_stream.job import Job, PreparedJob, prepare
 from sapnet_stream.journal import Journal, claimed, clear, remove
+from sapnet_stream.limits import Needs, check_needs, needs
 from sapnet_stream.parts import PartWork
 from sapnet_stream.stop import Stop
 from sapnet_stream.target import check_target, place
@@ -40,11 +41,15 @@ class Start:
         info: of the source's video.
         plan: how it is written.
         done_frames: finished by an earlier run.
+        needs: of memory and disk, about.
+        warnings: sentences on what may not suffice.
     """
 
     info: VideoInfo
     plan: EncoderPlan
     done_frames: int
+    needs: Needs
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -114,8 +119,7 @@ def derain_file(
         trial = job.folder / f"trial{job.target.suffix}"
         prepared.join([], trial, 0, stop.check)
         trial.unlink()
-        done = sum(len(part.video.pts) for part in journal.parts.values())
-        on_start(Start(prepared.source_info, prepared.plan, done))
+        on_start(_start(prepared, journal))
         stats: list[StageStats] = []
         if not job.keep_partial:
             work = _work(prepared, engine, journal)
@@ -167,6 +171,15 @@ def derain_video(
     """
     with VideoDecoder(Path(source)) as decoder, closing(decoder.frames()) as frames:
         yield from (engine or DerainEngine()).frames(frames)
+
+
+def _start(prepared: PreparedJob, journal: Journal) -> Start:
+    """What is known before the first frame; refuses what plainly cannot be done."""
+    job, plan = prepared.job, prepared.plan
+    done = sum(len(part.video.pts) for part in journal.parts.values())
+    needed = needs(prepared.info, plan, job.source.stat().st_size, done)
+    warnings = [] if job.keep_partial else check_needs(needed, job.folder)
+    return Start(prepared.source_info, plan, done, needed, warnings)
 
 
 def _work(prepared: PreparedJob, engine: DerainEngine, journal: Journal) -> PartWork:

@@ -3,8 +3,9 @@
 The events of `--progress json`, on stdout; keys are added, never renamed or removed:
 
 - start: `input`, `output`, `codec`, `width`, `height`, `pixel_format`, `frames_per_second`,
-  `network`, `weights`, `strength`, `encoder`; `frames` (of the whole job, null if the source
-  does not say) and `resumed_frames` (of these, done by an earlier run);
+  `network`, `weights`, `strength`, `encoder`, `needs` (a text); `frames` (of the
+  whole job, null if the source does not say) and `resumed_frames` (of these, done by an
+  earlier run);
 - progress, about once a second: `frames` (done, resumed ones included), `total` (or null),
   `frames_per_second` of this run and `seconds_left` (null until known);
 - warning, note: `text`; error, stopped: `text`, `exit_status`; one sentence each;

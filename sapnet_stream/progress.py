@@ -36,6 +36,7 @@ class JobSettings:
         weights: their name.
         strength: 0 to 1.
         encoder: with its options.
+        needs: of memory and disk, about.
     """
 
     input: str
@@ -49,13 +50,15 @@ class JobSettings:
     weights: str
     strength: float
     encoder: str
+    needs: str
 
     def __str__(self) -> str:
         return (
             f"{one_line(self.input)}: {self.codec} {self.width}x{self.height} {self.pixel_format} "
             f"{self.frames_per_second:.4g} frames/s\n"
             f"network: {self.network}, weights {self.weights}, strength {self.strength:g}\n"
-            f"{one_line(self.output)}: {self.encoder}"
+            f"{one_line(self.output)}: {self.encoder}\n"
+            f"needs {self.needs}"
         )
 
 

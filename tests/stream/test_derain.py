@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from sapnet_stream.derain import derain_file, derain_video
+from sapnet_stream.derain import Start, derain_file, derain_video
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import OutputError, SapnetError, UsageError
 from sapnet_stream.job import Job
@@ -270,3 +271,29 @@ def test_every_error_has_its_own_documented_status() -> None:
         "WeightsError": 5,
         "TooLargeError": 6,
     }
+
+
+def test_what_is_needed_is_said_and_refused_before_the_first_frame(
+    make_clip: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_clip("in.mkv", ticks=range(30))
+    starts: list[Start] = []
+    engine = DerainEngine(executor=Failing(99))
+    derain_file(Job(source, tmp_path / "one.mkv"), engine, starts.append)
+    assert "of memory beside the network's" in str(starts[0].needs) and not starts[0].warnings
+    needed = starts[0].needs.disk_bytes
+    assert needed is not None and needed > 0
+
+    def free(amount: int) -> None:
+        usage = shutil.disk_usage(tmp_path)._replace(free=amount)
+        monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+
+    free(needed - 1)
+    derain_file(Job(source, tmp_path / "two.mkv"), engine, starts.append)
+    (warning,) = starts[1].warnings
+    assert "free space" in warning
+    free(needed // 20)
+    with pytest.raises(OutputError, match="of disk until its end"):
+        derain_file(Job(source, tmp_path / "three.mkv"), engine, starts.append)
+    assert len(starts) == 2
+    assert names(tmp_path) == {"in.mkv", "one.mkv", "two.mkv"}

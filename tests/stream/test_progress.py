@@ -24,6 +24,7 @@ SETTINGS = JobSettings(
     weights="sapnet",
     strength=1.0,
     encoder="libx264 yuv420p crf=18",
+    needs="3 MiB of memory",
 )
 
 
@@ -125,14 +126,14 @@ def said_by(clock: Clock, total: int | None, resumed: int, frames: int, step: fl
 def test_a_person_reads_settings_estimate_and_lines(clock: Clock) -> None:
     lines = said_by(clock, 40, 0, 40, 0.5).splitlines()
     assert lines[0].endswith("h264 64x48 yuv420p 29.97 frames/s")
-    assert lines[3] == "about 20 s for 40 frames at 2.00 frames/s"
-    assert lines[4] == "20/40 frames, 2.00 frames/s, 10 s left"
+    assert lines[4] == "about 20 s for 40 frames at 2.00 frames/s"
+    assert lines[5] == "20/40 frames, 2.00 frames/s, 10 s left"
     assert lines[-1] == "out.mp4: 40 frames in 20 s, 2.00 frames/s"
 
 
 def test_a_resumed_job_estimates_what_is_left(clock: Clock) -> None:
     lines = said_by(clock, 8000, 800, 10, 1.25).splitlines()
-    assert lines[2].endswith("crf=18, after 800 frames that are done")
+    assert lines[3] == "needs 3 MiB of memory, after 800 frames that are done"
     assert "about 2 h 30 min for 7200 frames at 0.80 frames/s; go cheap" in lines
 
 
