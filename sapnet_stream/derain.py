@@ -6,6 +6,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import UsageError
 from sapnet_stream.flow import StageStats
@@ -20,6 +22,7 @@ from sapnet_stream.video.container import container_format
 from sapnet_stream.video.decode import VideoDecoder
 from sapnet_stream.video.demux import Demuxer
 from sapnet_stream.video.frame import Frame
+from sapnet_stream.video.gaps import skipped_frames
 from sapnet_stream.video.info import VideoInfo
 from sapnet_stream.video.others import OtherStreams
 from sapnet_stream.video.span import span_between
@@ -224,6 +227,12 @@ def _warnings(prepared: PreparedJob, journal: Journal, others: OtherStreams) -> 
         warnings.append(
             f"{source} is cut short: {others.missing} frames that its index names are not there"
         )
+    lost = _lost_frames(prepared, journal, others) - damaged - others.missing
+    if lost > 0:
+        warnings.append(
+            f"about {lost} frames that {source} should hold, by its header or by the times of the "
+            "others, are not there: they are lost, or were never recorded"
+        )
     retimed = sum(part.retimed for part in journal.parts.values())
     if retimed:
         warnings.append(
@@ -240,3 +249,19 @@ def _warnings(prepared: PreparedJob, journal: Journal, others: OtherStreams) -> 
             "--deinterlace makes whole pictures of them"
         )
     return warnings
+
+
+def _lost_frames(prepared: PreparedJob, journal: Journal, others: OtherStreams) -> int:
+    """About how many frames are not there, by what the source says of itself."""
+    info, stated = prepared.source_info, others.stated_span
+    if stated is None or not journal.complete:
+        return 0
+    pts = np.sort(np.concatenate([part.video.pts for part in journal.leading()]))
+    # Packets may hold one of two fields, and in VP8 pictures that are never shown.
+    uncounted = info.interlaced or prepared.job.deinterlace or info.codec == "vp8"
+    lost = 0 if uncounted else others.stated_frames - len(pts)
+    if others.listed:
+        return lost
+    unit = info.time_base
+    begin, end = (None if time is None else time / unit for time in (stated.begin, stated.end))
+    return max(lost, skipped_frames(pts, 1 / (info.rate * unit), begin, end))

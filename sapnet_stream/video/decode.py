@@ -23,6 +23,10 @@ from sapnet_stream.video.span import WHOLE, Span
 SEEK_MARGINS_SECONDS = (1, 10, None)
 # Missing rows are filled in from the frame that follows.
 FIELDS_AHEAD_SECONDS = 1
+# Later than any video, and early enough for arithmetic in 64 bits in any unit.
+MOST_SECONDS = 10**9
+# More pictures of another size in a row are no damage: the video itself changes.
+MOST_STRANGE = 10
 
 
 class NoFrameError(UsageError):
@@ -112,6 +116,7 @@ class VideoDecoder:
         self._last_pts: int | None = None
         self._step: int | None = None
         self._waiting: deque[Frame] = deque()
+        self._strange: list[str] = []
         self._frames = self._read()
 
     def _seek(self, margin_seconds: int) -> bool:
@@ -158,6 +163,8 @@ class VideoDecoder:
         for packet in self._demuxer.packets([self._stream], end):
             yield from self._decode(packet)
         yield from self._decode(None)
+        if self._strange:
+            raise InputError(self._strange[0])
 
     def _decode(self, packet: Packet | None) -> Iterator[av.VideoFrame]:
         try:
@@ -174,6 +181,8 @@ class VideoDecoder:
                 if self._deinterlace:
                     self._info = replace(self._info, interlaced=False)
             self.decoded += 1
+            if self._is_strange(picture):
+                continue
             picture.pts, picture.time_base = self._monotonic(picture), self._time_base
             yield picture
 
@@ -192,15 +201,25 @@ class VideoDecoder:
         begin = self.begin_seconds if self._span.begin is None else self._span.begin
         return max(1, round((end - begin) * average_rate(self._stream)))
 
-    def _frame_from(self, picture: av.VideoFrame) -> Frame:
+    def _is_strange(self, picture: av.VideoFrame) -> bool:
+        """Whether a picture is not like the first: one damaged header, or many to follow."""
         info = self._info
         name = planar_name(picture.format.name)
-        if (picture.width, picture.height, name) != (info.width, info.height, info.layout.name):
-            raise InputError(
-                f"{self.path}: at frame {self.decoded} the picture changes from "
-                f"{info.width}x{info.height} {info.layout.name} to "
-                f"{picture.width}x{picture.height} {name}: cut the file there"
-            )
+        if (picture.width, picture.height, name) == (info.width, info.height, info.layout.name):
+            self._broken += len(self._strange)
+            self._strange.clear()
+            return False
+        self._strange.append(
+            f"{self.path}: at frame {self.decoded} the picture changes from "
+            f"{info.width}x{info.height} {info.layout.name} to "
+            f"{picture.width}x{picture.height} {name}: cut the file there"
+        )
+        if len(self._strange) > MOST_STRANGE:
+            raise InputError(self._strange[0])
+        return True
+
+    def _frame_from(self, picture: av.VideoFrame) -> Frame:
+        info = self._info
         assert picture.pts is not None and picture.time_base is not None
         # What was deinterlaced counts in halves.
         unit = picture.time_base / self._time_base
@@ -220,6 +239,9 @@ class VideoDecoder:
     def _monotonic(self, picture: av.VideoFrame) -> int:
         """The picture's own pts, or the next possible one if it has none or goes back."""
         pts = picture.pts if self._timed and picture.pts is not None else picture.dts
+        if pts is not None and abs(pts * self._time_base) > MOST_SECONDS:
+            self.retimed += 1
+            pts = None
         if self._last_pts is None:
             self._last_pts = pts or 0
             return self._last_pts

@@ -1,5 +1,6 @@
 """The packets of a video file, in file order."""
 
+import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import av
 from av.stream import Discard, Stream
 
+from sapnet_stream.errors import InputError
 from sapnet_stream.video.container import find_video, open_input
-from sapnet_stream.video.span import MICROSECOND, Span
+from sapnet_stream.video.span import MICROSECOND, WHOLE, Span
 
 if TYPE_CHECKING:
     Packet: TypeAlias = av.Packet[Any]
@@ -18,6 +20,9 @@ else:
 
 # Formats without times or an index: what follows a seek is a guess.
 UNTIMED = {"av1", "dv", "h264", "hevc", "m4v", "mpegvideo", "obu", "yuv4mpegpipe"}
+
+# A last packet may not say how long it lasts.
+_SLACK_SECONDS = Fraction(1, 10)
 
 
 class Demuxer:
@@ -30,7 +35,7 @@ class Demuxer:
         container: PyAV's.
         video: its first real video stream.
         others: all other streams.
-        damaged: 1 if the demuxer could not find its way to the end of the file.
+        damaged: places where the demuxer lost its way.
 
     Raises:
         InputError: the file is missing, unreadable, or has no video that can be decoded.
@@ -62,6 +67,33 @@ class Demuxer:
         """How long the file says it is."""
         duration = self.container.duration
         return duration * MICROSECOND if duration else None
+
+    @property
+    def listed(self) -> bool:
+        """Whether the header counts the frames; their times may then leave gaps on purpose."""
+        return self.container.format.name == "avi" or "mov" in self.container.format.name
+
+    def stated_span(self, last_seconds: Fraction) -> Span:
+        """From when to when the video should last, if its file says so; ask at the end.
+
+        Matroska does. Others count frames (`listed`), or know no more than their packets.
+
+        Args:
+            last_seconds: when the last packet of all streams was over.
+        """
+        if self.container.format.name != "matroska,webm":
+            return WHOLE
+        unit = Fraction(self.video.time_base or MICROSECOND)
+        # Only a seek reads the index, which knows of the first packets even if they are lost.
+        self.seek(self.begin_seconds)
+        begin = min((entry.timestamp * unit for entry in self.video.index_entries), default=None)
+        tag = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", self.video.metadata.get("DURATION", ""))
+        if tag:
+            return Span(begin, int(tag[1]) * 3600 + int(tag[2]) * 60 + Fraction(tag[3]))
+        # The length of the longest stream says something of the video if all end before it.
+        length = self.length_seconds
+        cut = length is not None and length - last_seconds > _SLACK_SECONDS
+        return Span(begin, length if cut else None)
 
     @property
     def seekable(self) -> bool:
@@ -97,17 +129,23 @@ class Demuxer:
                 yield packet
 
     def _readable(self, streams: Sequence[Stream]) -> Iterator[Packet]:
-        packets = self.container.demux(*streams)
-        while True:
+        stuck = False
+        while not stuck:
+            stuck = True
             try:
-                packet = next(packets)
-            except StopIteration:
+                for packet in self.container.demux(*streams):
+                    stuck = False
+                    yield packet
                 return
-            except av.error.InvalidDataError:
-                # The demuxer cannot find its way beyond this point.
-                self.damaged = 1
+            except (av.error.InvalidDataError, av.error.MemoryError):
+                # What is behind a packet that cannot be, or says it is larger than the memory,
+                # may be intact.
+                self.damaged += 1
+            except IndexError:
+                # At the end PyAV (19.0 still) also asks for streams that appeared on the way.
                 return
-            yield packet
+            except av.error.FFmpegError as error:
+                raise InputError(f"{self.path} cannot be read on: {error.strerror}") from error
 
 
 def _is_past(packet: Packet, seconds: Fraction) -> bool:

@@ -31,6 +31,8 @@ class OtherStreams:
         retimed: packets whose time went back.
         missing: packets of video in the index of the file that it, read to its end, did not
             hold.
+        stated_frames: of the video to be shown, by its packets or its header; at the end.
+        stated_span: from when to when the video should last, see `Demuxer`; at the end.
 
     Raises:
         InputError: the file cannot be read.
@@ -44,6 +46,8 @@ class OtherStreams:
         self._last_dts: dict[int, int] = {}
         self.left_out: list[str] = []
         self.retimed = self.missing = 0
+        self.stated_frames = 0
+        self.stated_span: Span | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -58,8 +62,13 @@ class OtherStreams:
 
     @property
     def damaged(self) -> int:
-        """1 if the demuxer could not find its way to the end of the file."""
+        """Places where the demuxer lost its way."""
         return self._demuxer.damaged
+
+    @property
+    def listed(self) -> bool:
+        """Whether the header counts the frames, whose times may leave gaps on purpose."""
+        return self._demuxer.listed
 
     def add_to(self, target: av.container.OutputContainer) -> None:
         """Add the streams that `target` can hold, and the tags, before its header is written."""
@@ -80,15 +89,21 @@ class OtherStreams:
             self._demuxer.seek(begin - _SKEW_SECONDS)
         # The video's are read to know how many there are, and where the end is.
         video = self._demuxer.video
-        pictures = 0
+        pictures = hidden = 0
+        last = Fraction(0)
         for packet in self._demuxer.packets([video, *self._demuxer.others], self._span.end):
+            last = max(last, _end_seconds(packet))
             if packet.stream.index == video.index:
                 pictures += 1
+                hidden += packet.is_discard
             elif packet.stream.index in self._copies and self._cut(packet):
                 yield self._moved(packet)
         if self._span == WHOLE:
             # Now, for PyAV 19 does not count in a closed file.
             self.missing = max(0, len(video.index_entries) - pictures)
+            listed = video.frames if self._demuxer.listed else 0
+            self.stated_frames = max(listed, pictures) - hidden
+            self.stated_span = self._demuxer.stated_span(last)
 
     def _cut(self, packet: Packet) -> bool:
         """Whether a packet belongs to the span; a subtitle that is shown as it begins does."""
@@ -138,8 +153,15 @@ class OtherStreams:
         return kept
 
 
+def _end_seconds(packet: Packet) -> Fraction:
+    if packet.pts is None or packet.time_base is None:
+        return Fraction(0)
+    return (packet.pts + (packet.duration or 0)) * packet.time_base
+
+
 def _add(target: av.container.OutputContainer, stream: Stream) -> Stream:
-    copy = target.add_stream_from_template(stream)
+    # Opaque: PyAV would open an encoder for a video stream, and let that write the header.
+    copy = target.add_stream_from_template(stream, opaque=True)
     copy.metadata.update(stream.metadata)
     copy.disposition = stream.disposition
     return copy

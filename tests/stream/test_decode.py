@@ -163,6 +163,36 @@ def test_the_size_must_not_change_midway(make_clip: Make, tmp_path: Path) -> Non
         list(decoder)
 
 
+@pytest.mark.parametrize("strange", [1, 10])
+def test_a_few_pictures_of_another_size_are_damage(
+    make_clip: Make, derain: Derain, tmp_path: Path, strange: int
+) -> None:
+    large = make_clip("large.avi", "mjpeg", "yuvj420p", size=(96, 64), ticks=range(strange))
+    with av.open(str(large)) as container:
+        wrong = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    clip = make_clip("plain.mkv", "mjpeg", "yuvj420p", ticks=range(30))
+    with av.open(str(clip)) as old, av.open(str(tmp_path / "in.mkv"), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0], opaque=True)
+        for number, packet in enumerate(p for p in old.demux(video=0) if p.size):
+            place = number - 15
+            other: Any = av.Packet(wrong[place]) if 0 <= place < strange else packet
+            other.pts, other.dts, other.time_base = packet.pts, packet.dts, packet.time_base
+            other.stream = stream
+            new.mux_one(other)
+    report = derain(tmp_path / "in.mkv", tmp_path / "out.mkv")
+    assert report.frames == 30 - strange
+    (warning,) = report.warnings
+    assert warning.startswith(f"{strange} damaged packets")
+
+
+def test_times_beyond_all_reason_are_moved(make_clip: Make, derain: Derain, tmp_path: Path) -> None:
+    ticks = [2**62 + number for number in range(4)]
+    clip = make_clip("in.mkv", "mjpeg", "yuvj420p", ticks=ticks, time_base=Fraction(1, 1000))
+    report = derain(clip, tmp_path / "out.mkv")
+    assert report.frames == 4
+    assert any("4 frames" in w and "went back in time" in w for w in report.warnings)
+
+
 def test_cover_art_is_not_the_video(make_clip: Make, derain: Derain) -> None:
     program = shutil.which("ffmpeg")
     if program is None:

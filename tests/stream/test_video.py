@@ -80,6 +80,34 @@ def test_every_frame_keeps_its_time(
         assert after.times == [tick * time_base for tick in ticks]
 
 
+def test_a_second_video_is_copied_untouched(
+    make_clip: Make, read_clip: Read, derain: Derain, tmp_path: Path, capfd: Any
+) -> None:
+    first = make_clip("one.mkv", "libx264", noise=False, options={"bf": "0"})
+    second = make_clip(
+        "two.mkv", "libx265", noise=False, options={"x265-params": "log-level=none:bframes=0"}
+    )
+    with av.open(str(tmp_path / "in.mkv"), "w") as new:
+        packets: list[Any] = []
+        with av.open(str(first)) as one, av.open(str(second)) as two:
+            for old in (one, two):
+                stream = new.add_stream_from_template(old.streams.video[0], opaque=True)
+                for packet in (p for p in old.demux() if p.size):
+                    packet.stream = stream
+                    packets.append(packet)
+            for packet in sorted(packets, key=lambda p: p.pts):
+                new.mux_one(packet)
+    capfd.readouterr()
+    derain(tmp_path / "in.mkv", tmp_path / "out.mkv")
+    # PyAV opens encoders for streams of video that it is not told to leave alone.
+    assert capfd.readouterr().err == ""
+    with av.open(str(tmp_path / "in.mkv")) as one, av.open(str(tmp_path / "out.mkv")) as two:
+        headers = [c.streams.video[1].codec_context.extradata for c in (one, two)]
+        assert headers[0] == headers[1]
+    before, after = read_clip(tmp_path / "in.mkv"), read_clip(tmp_path / "out.mkv")
+    assert [p[0] for p in after.packets[0]] == [p[0] for p in before.packets[0]]
+
+
 @pytest.mark.parametrize("timing", TIMINGS)
 def test_matroska_rounds_to_milliseconds_and_no_more(
     make_clip: Make, read_clip: Read, derain: Derain, tmp_path: Path, timing: str
