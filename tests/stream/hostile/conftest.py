@@ -18,7 +18,7 @@ import torch
 from sapnet_stream import cli
 from sapnet_stream.engine import DerainEngine
 
-WORKER = Path(__file__).with_name("decoder_child.py")
+CHILD = Path(__file__).with_name("decoder_child.py")
 
 
 class Unchanged:
@@ -109,15 +109,18 @@ def port() -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def decode_all() -> Callable[[list[Path]], list[dict[str, Any]]]:
-    """Decodes files in children with limits of time and memory; one result for each file."""
+def run_all() -> Callable[[list[Path], str], list[dict[str, Any]]]:
+    """Runs "decode" or "derain" on files in children with limits of time and memory.
 
-    def run(paths: list[Path]) -> list[dict[str, Any]]:
+    One result for each file, see `decoder_child.py`.
+    """
+
+    def run(paths: list[Path], work: str) -> list[dict[str, Any]]:
         results: list[dict[str, Any]] = []
         while len(results) < len(paths):
             rest = paths[len(results) :]
             done = subprocess.run(
-                [sys.executable, WORKER],
+                [sys.executable, CHILD, work],
                 input="".join(f"{path}\n" for path in rest),
                 capture_output=True,
                 text=True,
