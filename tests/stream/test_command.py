@@ -42,7 +42,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
 # The command in a process of its own, whose network takes a while for each picture.
 SLOW = """
-import sys, time
+import signal, sys, time
+# A shell may have started the tests in the background, deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from sapnet_stream import cli
 class Slow:
     name = "slow"
