@@ -171,7 +171,7 @@ class VideoDecoder:
             pictures = self._stream.decode(packet)
         except av.error.EOFError:
             return
-        except av.error.FFmpegError:
+        except (av.error.FFmpegError, ValueError):  # PyAV 19: no decoder took the header
             # Decoders recover at the next intact picture.
             self._broken += packet is None or is_inside(packet.pts, packet.time_base, self._span)
             return
