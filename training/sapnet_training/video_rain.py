@@ -64,12 +64,13 @@ class VideoRain:
         falls = draw.chance(0.5)
         gust = 1 + 0.3 * torch.sin(torch.arange(frames) * draw.uniform(0, 0.6))
         strength = draw.uniform(0.3, 1.1)
-        for _ in range(1 + draw.below(4)):
+        masked = draw.chance(0.35)
+        for _ in range(draw.below(4) if masked else 1 + draw.below(4)):
             kind = maps[draw.below(PER_SLANT)]
             gain = gust * strength * draw.uniform(0.15, 0.65) / 255
             cuts = _torus(kind.pixels, _path(kind, frames, falls, draw), height, width)
             streaks += cuts.float() * gain[:, None, None]
-        if draw.chance(0.25):
+        if masked:
             strength = draw.uniform(0.3, 1.2) / 255
             for frame in streaks:
                 mask = self._masks[draw.below(len(self._masks))]
