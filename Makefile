@@ -44,7 +44,7 @@ bench: $(VENV)/installed
 	$(BIN)/sapnet-stream bench
 
 # A slot goes on from RUN, the folder the slot before gave back; the first one may begin with the
-# weights of the checkpoint START. BUDGET is the time of all slots together, in minutes.
+# weights START, a run's .pt or bundled ones. BUDGET is the time of all slots together, in minutes.
 CONFIG ?= first
 gpu-train: $(VENV)/installed
 	$(BIN)/python -m sapnet_training.gpu_slot \

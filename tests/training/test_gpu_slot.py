@@ -6,14 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from sapnet_stream.networks.weights import load_network
 from sapnet_training import gpu_slot
 from sapnet_training.checkpoint import load_checkpoint
 from sapnet_training.journal import read_log
 from sapnet_training.recipe import load_config
 
 ROOT = Path(__file__).parents[2]
+START = ["--start", "sapnet"]
 SMALL = ["phases=[{start: 0, batch: 2, patch: 32, stages: 1}]", "validate=4", "leave_out=[]"]
 
 
@@ -76,6 +79,17 @@ def test_a_slot_trains_elsewhere_and_the_next_one_goes_on(
     assert '"samples_per_second"' in train(repository, slot, second)
     assert load_checkpoint(second / "last.pt")["step"] == 8
     assert [record["step"] for record in read_log(second / "log.jsonl")] == [4, 8]
+
+
+def test_a_first_slot_begins_with_bundled_weights(
+    small_data: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot, results = repository / "slot", tmp_path / "results"
+    assert pack(monkeypatch, small_data, slot, "steps=4", "learning_rate=1.0e-9", *START) == 0
+    train(repository, slot, results)
+    weights = load_checkpoint(results / "last.pt")["network"]
+    for name, value in load_network("sapnet").state_dict().items():
+        torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-6)
 
 
 def test_a_slot_fits_and_holds_no_test_scene(

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from sapnet_stream.errors import InputError
+from sapnet_stream.networks.sapnet_video import SAPNetVideo
+from sapnet_stream.networks.weights import load_network, load_video_network
 
 
 def save_checkpoint(path: Path, parts: Mapping[str, Any]) -> None:
@@ -36,3 +39,22 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(parts, dict) or "step" not in parts:
         raise InputError(f"{path} is no checkpoint of sapnet-train")
     return parts
+
+
+def load_weights(source: str, network: nn.Module) -> dict[str, Tensor]:
+    """Weights for another run of `network` to begin with.
+
+    Args:
+        source: a run's `.pt`, whose averaged weights are taken; else what a user derains with,
+            a bundled name or a file.
+        network: the one they are for.
+
+    Raises:
+        InputError: see `load_checkpoint`.
+        WeightsError: there is no such file, or it holds another network.
+    """
+    if source.endswith(".pt"):
+        weights: dict[str, Tensor] = load_checkpoint(Path(source))["average"]
+        return weights
+    load = load_video_network if isinstance(network, SAPNetVideo) else load_network
+    return load(source).state_dict()

@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 
 from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_stream.networks.weights import find_weights
 from sapnet_training.config import TrainConfig
 from sapnet_training.data import image_files, read_image
 from sapnet_training.image_config import ImageConfig
@@ -161,12 +162,19 @@ def _order(path: Path) -> bytes:
     return hashlib.sha256(path.name.encode()).digest()
 
 
+def _packed_start(source: str, slot: Path) -> str:
+    """Copies a run's checkpoint, or weights as `find_weights` finds them; its name in the slot."""
+    path = Path(source) if source.endswith(".pt") else find_weights(source)
+    shutil.copy(path, slot / f"start{path.suffix}")
+    return f"start{path.suffix}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sapnet_training.gpu_slot")
     parser.add_argument("config", type=Path, metavar="YAML")
     parser.add_argument("slot", type=Path, metavar="SLOT", help="folder to fill")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="what the last slot gave back")
-    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with its weights")
+    parser.add_argument("--start", metavar="WEIGHTS", help="begin with them, see sapnet-train")
     parser.add_argument("--minutes", type=float, default=9.0, help="of the slot; default 9")
     parser.add_argument("--budget-minutes", type=float, help="of all slots together")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
@@ -185,8 +193,7 @@ def main() -> int:
         if (options.slot / "run" / "last.pt").exists():
             arguments += " --resume"
         elif options.start is not None:
-            shutil.copy(options.start, options.slot / "start.pt")
-            arguments += ' --start "$slot/start.pt"'
+            arguments += f' --start "$slot/{_packed_start(options.start, options.slot)}"'
         (options.slot / "train.sh").write_text(SCRIPT.format(options=arguments))
         print(f"on the GPU machine, in this repository: OUT=FOLDER bash {options.slot}/train.sh")
     except SapnetError as error:

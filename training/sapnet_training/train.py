@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from sapnet_stream.errors import SapnetError, UsageError
-from sapnet_training.checkpoint import load_checkpoint
+from sapnet_training.checkpoint import load_checkpoint, load_weights
 from sapnet_training.journal import Journal
 from sapnet_training.processes import Processes
 from sapnet_training.recipe import load_config, make_task
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, began: float) -> None:
     if parts:
         trainer.restore(parts)
     elif options.start is not None:
-        trainer.start_from(load_checkpoint(options.start)["average"])
+        trainer.start_from(load_weights(options.start, trainer.network))
     options.out.mkdir(parents=True, exist_ok=True)
     with Journal(trainer, options.out, options.tensorboard) as journal:
         Run(trainer, journal, options.out, options.max_minutes, began).go()
@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--resume", action="store_true", help="go on from FOLDER/last.pt")
     parser.add_argument(
-        "--start", type=Path, metavar="CHECKPOINT", help="begin with its averaged weights"
+        "--start", metavar="WEIGHTS", help="begin with those of another run's .pt, or bundled ones"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
