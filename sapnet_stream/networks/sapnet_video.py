@@ -167,13 +167,13 @@ Step = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, 
 def next_frame(step: Step, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
     """What `SAPNetVideo.forward` does, with any executor's `step`."""
     height, width = frame.shape[2:]
-    even = F.pad(frame, (0, width % 2, 0, height % 2), mode="replicate")
     before = state.camera.view.position
     if not state.camera.follow(frame[0]):
         state = state.forgotten()
         before = state.camera.view.position
     view = state.camera.view
-    pixels = (even[0].clamp(0, 1) * 255).round().to(torch.uint8)
+    even = _even(frame)
+    pixels = _bytes(even)
     statistics, seen, mesh = state.memory.statistics(pixels, view)
     state.memory.push(pixels, view)
     last = even if state.output is None else seen_from_now(state.output, mesh, even)
@@ -186,6 +186,26 @@ def next_frame(step: Step, frame: Tensor, state: VideoState) -> tuple[Tensor, Vi
             past[:, -3:] = output - even
             output, h, c = step(even, past, seen[None], h, c)
     return output[:, :, :height, :width], replace(state, h=h, c=c, output=output)
+
+
+def remember(frame: Tensor, state: VideoState) -> VideoState:
+    """The state after a frame that is seen but not derained, see `SAPNetVideo.forward`.
+
+    Nearly free; hidden and cell state stay as they were.
+    """
+    if not state.camera.follow(frame[0]):
+        state = state.forgotten()
+    state.memory.push(_bytes(_even(frame)), state.camera.view)
+    return state
+
+
+def _even(frame: Tensor) -> Tensor:
+    height, width = frame.shape[2:]
+    return F.pad(frame, (0, width % 2, 0, height % 2), mode="replicate")
+
+
+def _bytes(frame: Tensor) -> Tensor:
+    return (frame[0].clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def network_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:
