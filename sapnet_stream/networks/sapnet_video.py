@@ -152,7 +152,7 @@ class SAPNetVideo(nn.Module):
     @staticmethod
     def output(frame: Tensor, past: Tensor, x: Tensor) -> Tensor:
         """The derained frame from the last convolution's result, [N, 4 (4 + STATISTICS), h, w]."""
-        x = F.pixel_shuffle(x.float(), 2)
+        x = F.pixel_shuffle(x, 2).float()
         trust = x[:, 3:].softmax(1)
         result = frame + x[:, :3]
         for number in range(STATISTICS):
@@ -177,7 +177,10 @@ def next_frame(step: Step, frame: Tensor, state: VideoState) -> tuple[Tensor, Vi
     statistics, seen, mesh = state.memory.statistics(pixels, view)
     state.memory.push(pixels, view)
     last = even if state.output is None else seen_from_now(state.output, mesh, even)
-    past = torch.cat((statistics / 255, last)).sub_(even).flatten(0, 1)[None]
+    past = torch.empty(1, STATISTICS + 1, *even.shape[1:], device=even.device)
+    torch.sub(statistics.float().div_(255), even, out=past[0, :STATISTICS])
+    torch.sub(last, even, out=past[:, STATISTICS])
+    past = past.flatten(1, 2)
     shift = half_shift(before, view.position)
     h, c = shifted(state.h, shift), shifted(state.c, shift)
     output, h, c = step(even, past, seen[None], h, c)
