@@ -17,6 +17,7 @@ from rich.progress import track
 from torch import Tensor
 
 from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_training import video_evaluate
 from sapnet_training.agreement import Agreement
 from sapnet_training.derainer import Derained, Derainer, derain_pairs
 from sapnet_training.detection import Detection, Detector, FastestDet, TorchvisionDetector
@@ -172,8 +173,22 @@ def run(options: argparse.Namespace) -> str:
 
 
 def main() -> int:
+    arguments = sys.argv[1:]
+    try:
+        if arguments[:1] == ["video"]:
+            print(video_evaluate.run(video_evaluate.parser().parse_args(arguments[1:])))
+        else:
+            print(run(_parser().parse_args(arguments)))
+    except SapnetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sapnet-eval", description="Evaluates SAPNet checkpoints on pairs of images."
+        prog="sapnet-eval",
+        description="Evaluates checkpoints on pairs of images; `sapnet-eval video` on videos.",
     )
     parser.add_argument(
         "--weights", nargs="+", metavar="NAME_OR_PATH", help="default: the bundled ones"
@@ -212,12 +227,7 @@ def main() -> int:
     )
     parser.add_argument("--csv", type=Path, metavar="FOLDER", help="a file per task, by image")
     parser.add_argument("--sheets", type=Path, metavar="FOLDER", help="pictures of every image")
-    try:
-        print(run(parser.parse_args()))
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return parser
 
 
 if __name__ == "__main__":
