@@ -14,9 +14,9 @@ from sapnet_stream.networks.sapnet_video import PIXELS, SAPNetVideo, VideoState,
 from sapnet_stream.networks.scaled_convolution import ScaledConvolution
 from sapnet_stream.networks.strips import TapMeans, keep_freed_blocks, rectify
 
-# Of a frame, by the bytes of a number: measured, as the growth of peak memory from 1080p to
-# 2160p with a camera that moves.
-_BYTES_PER_PIXEL = {2: 600, 4: 800}
+# Of a frame, by the bytes of a number: measured, as the growth of peak memory from 540p to
+# 1080p with a camera that moves (550 and 670), and the frames that a part begins with.
+_BYTES_PER_PIXEL = {2: 660, 4: 780}
 
 
 class FoldedVideo:
