@@ -50,23 +50,25 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to run the network; `prepare` returns what is timed, None if not installed."""
+    """A way to run the network in a package; `prepare` gives what is timed, and may need `more`."""
 
     name: str
     package: str
     dtype: str
     prepare: Callable[[SAPNet, Tensor], Callable[[], object]]
+    more: tuple[str, ...] = ()
 
     @property
     def runtime(self) -> str:
-        """Package and version."""
-        if not self.installed:
-            return f"{self.package} not installed"
+        """Package and version, or what is not installed."""
+        if self.missing:
+            return f"{', '.join(self.missing)} not installed"
         return f"{self.package} {metadata.version(self.package)}"
 
     @property
-    def installed(self) -> bool:
-        return importlib.util.find_spec(self.package) is not None
+    def missing(self) -> list[str]:
+        """Packages to install first."""
+        return [p for p in (self.package, *self.more) if importlib.util.find_spec(p) is None]
 
 
 def contenders() -> list[Contender]:
@@ -74,7 +76,7 @@ def contenders() -> list[Contender]:
     able = default_dtype(torch.device("cpu")) == torch.bfloat16
     listed = [
         Contender("published", "torch", "float32", _published),
-        Contender("published", "onnxruntime", "float32", _onnxruntime),
+        Contender("published", "onnxruntime", "float32", _onnxruntime, ("onnx", "onnxscript")),
         Contender("published", "openvino", "float32", _openvino("f32")),
         Contender("folded", "torch", "float32", _folded(torch.float32)),
         Contender("rearranged", "openvino", "float32", _rearranged(torch.float32)),
@@ -91,7 +93,7 @@ def measure_models(network: SAPNet, runs: int) -> Iterator[ModelResult]:
     network = network.eval().requires_grad_(False)
     for height, width in SIZES:
         image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-        ready = [(c, c.prepare(network, image) if c.installed else None) for c in contenders()]
+        ready = [(c, None if c.missing else c.prepare(network, image)) for c in contenders()]
         seconds: list[list[float]] = [[] for _ in ready]
         for run in range(runs + 1):
             for (_, call), taken in zip(ready, seconds, strict=True):
