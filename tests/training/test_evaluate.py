@@ -90,6 +90,27 @@ def test_command_compares_networks_in_one_table(
     assert torch.equal(sheet[:, -40:, 52:100], derained)
 
 
+def test_command_scores_lpips(
+    data_dir: Path,
+    folders: str,
+    weights: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("lpips", reason="the package that has LPIPS")
+    options = ["--data", folders, "--weights", weights[0], "--stages", "1", "--lpips", "squeeze"]
+    options += ["--backbone-weights", str(data_dir / "weights"), "--csv", str(tmp_path)]
+    assert run(monkeypatch, *options) == 0
+    rows = read_csv(tmp_path / "scores.csv")
+    mean = sum(float(row["lpips"]) for row in rows[::3]) / 3
+    assert mean > 0.001
+    text = capsys.readouterr().out
+    (line,) = [line for line in text.splitlines() if line.startswith("| rainy ")]
+    assert float(line.split("|")[6]) == pytest.approx(mean, abs=6e-5)
+    assert "LPIPS stands on local weights" in text
+
+
 def test_command_asks_vision_networks(
     data_dir: Path,
     tmp_path: Path,
