@@ -180,6 +180,20 @@ def test_mistakes_are_one_sentence(
     assert error.startswith("error: ") and message in error
 
 
+@pytest.mark.parametrize("folder", ["rainy", "clean"])
+def test_a_file_that_is_no_image_is_named(
+    folder: str,
+    folders: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / folder / "2.png").write_bytes(b"no picture")
+    assert run(monkeypatch, "--data", folders, "--stages", "1") == 3
+    message = f"error: cannot read the image {tmp_path / folder / '2.png'}"
+    assert message in capsys.readouterr().err
+
+
 def test_an_unwritable_csv_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):
