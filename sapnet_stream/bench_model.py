@@ -57,35 +57,35 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to run a network; `prepare` returns what is timed.
+    """A way to run a network; `prepare` gives what is timed.
 
     Attributes:
         name: whose graph, or which network.
         package: the runtime's.
         dtype: of the arithmetic.
         prepare: from the network and a picture; what needs no other network ignores it.
+        more: packages it needs beside.
         large: quick enough for `LARGE` too.
-        exporters: packages that bring the network into the runtime.
     """
 
     name: str
     package: str
     dtype: str
     prepare: Callable[[SAPNet, Tensor], Callable[[], object]]
+    more: tuple[str, ...] = ()
     large: bool = False
-    exporters: tuple[str, ...] = ()
 
     @property
     def runtime(self) -> str:
-        """Package and version."""
-        if not self.installed:
-            return f"{self.package} not installed"
+        """Package and version, or what is not installed."""
+        if self.missing:
+            return f"{', '.join(self.missing)} not installed"
         return f"{self.package} {metadata.version(self.package)}"
 
     @property
-    def installed(self) -> bool:
-        packages = (self.package, *self.exporters)
-        return all(importlib.util.find_spec(package) is not None for package in packages)
+    def missing(self) -> list[str]:
+        """Packages to install first."""
+        return [p for p in (self.package, *self.more) if importlib.util.find_spec(p) is None]
 
 
 def contenders() -> list[Contender]:
@@ -93,13 +93,7 @@ def contenders() -> list[Contender]:
     able = default_dtype(torch.device("cpu")) == torch.bfloat16
     listed = [
         Contender("published", "torch", "float32", _published),
-        Contender(
-            "published",
-            "onnxruntime",
-            "float32",
-            _onnxruntime,
-            exporters=("onnx", "onnxscript"),
-        ),
+        Contender("published", "onnxruntime", "float32", _onnxruntime, ("onnx", "onnxscript")),
         Contender("published", "openvino", "float32", _openvino("f32")),
         Contender("folded", "torch", "float32", _folded(torch.float32)),
         Contender("rearranged", "openvino", "float32", _rearranged(torch.float32)),
@@ -121,7 +115,7 @@ def measure_models(network: SAPNet, runs: int) -> Iterator[ModelResult]:
     for height, width in (*SIZES, *LARGE):
         image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
         listed = [c for c in contenders() if c.large or (height, width) in SIZES]
-        ready = [(c, c.prepare(network, image) if c.installed else None) for c in listed]
+        ready = [(c, None if c.missing else c.prepare(network, image)) for c in listed]
         seconds: list[list[float]] = [[] for _ in ready]
         for run in range(runs + 1):
             for (_, call), taken in zip(ready, seconds, strict=True):

@@ -3,6 +3,7 @@
 import csv
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,13 @@ def test_every_contender_at_every_size_with_its_ratio(tmp_path: Path) -> None:
         assert row["date"] and row["cpu"] and row["threads"]
         # Without the package a row says so and holds no figure.
         assert bool(row["median"]) != row["runtime"].endswith("not installed")
+
+
+def test_every_package_that_is_missing_is_named() -> None:
+    first, *_ = bench_model.contenders()
+    assert first.missing == []
+    lacking = replace(first, more=("numpy", "no_such", "nor_this"))
+    assert lacking.runtime == "no_such, nor_this not installed"
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -19,6 +18,7 @@ from torch import Tensor
 from sapnet_stream.errors import SapnetError, UsageError
 from sapnet_training import video_evaluate
 from sapnet_training.agreement import Agreement
+from sapnet_training.data import image_size
 from sapnet_training.derainer import Derained, Derainer, derain_pairs
 from sapnet_training.detection import Detection, Detector, FastestDet, TorchvisionDetector
 from sapnet_training.looks import look
@@ -67,17 +67,13 @@ def chosen_pairs(source: str, every: int) -> list[Pair]:
     """Every Nth pair; those of one size together, as some runtimes prepare for each size anew.
 
     Raises:
-        InputError: see `find_pairs`.
+        InputError: see `find_pairs`, or a rainy file is no image.
         UsageError: every is below 1.
     """
     if every < 1:
         raise UsageError(f"--every must be at least 1, got {every}")
-
-    def size(pair: Pair) -> tuple[int, int]:
-        with Image.open(pair.rainy) as image:
-            return image.size
-
-    return sorted(find_pairs(source, Path())[::every], key=size)
+    pairs = find_pairs(source, Path())[::every]
+    return sorted(pairs, key=lambda pair: image_size(pair.rainy))
 
 
 def chosen_derainers(options: argparse.Namespace) -> list[Derainer]:
