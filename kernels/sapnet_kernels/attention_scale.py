@@ -74,20 +74,21 @@ def attention_scale(
     """
     channels, squeezed = expand.shape
     scale = sums.new_empty(channels)
-    _attention_scale_kernel[(1,)](
-        sums.contiguous(),
-        heads.contiguous(),
-        heads_bias.contiguous(),
-        expand.contiguous(),
-        scale,
-        sums.shape[0],
-        pixels,
-        squeezed,
-        CHANNELS=channels,
-        SQUEEZED=triton.next_power_of_2(squeezed),
-        PARTIALS=_PARTIALS,
-        num_warps=_WARPS,
-    )
+    with torch.cuda.device_of(sums):
+        _attention_scale_kernel[(1,)](
+            sums.contiguous(),
+            heads.contiguous(),
+            heads_bias.contiguous(),
+            expand.contiguous(),
+            scale,
+            sums.shape[0],
+            pixels,
+            squeezed,
+            CHANNELS=channels,
+            SQUEEZED=triton.next_power_of_2(squeezed),
+            PARTIALS=_PARTIALS,
+            num_warps=_WARPS,
+        )
     return scale
 
 

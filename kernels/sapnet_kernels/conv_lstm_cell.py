@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sapnet_kernels.fused_dilated_conv import convolved
+from sapnet_kernels.fused_dilated_conv import conv_weight, convolved
 from sapnet_kernels.product import product
 from sapnet_kernels.tap_sums import store_partial, sums_like, tap_sums, tap_sums_reference
 from sapnet_kernels.tile import Tile, load_tile, store_tile, tile_pixels
@@ -148,22 +148,23 @@ def launch(
     height, width, channels = x.shape
     new_h, new_c = torch.empty_like(x), x.new_empty(x.shape, dtype=torch.float32)
     sums = sums_like(new_h, tile, next_dilation)
-    _conv_lstm_cell_kernel[(tile.programs(x),)](
-        tile.block(x),
-        None if h is None else tile.block(h.contiguous()),
-        None if c is None else c.contiguous(),
-        weight.contiguous(),
-        bias.contiguous(),
-        tile.block(new_h),
-        new_c,
-        sums,
-        height,
-        width,
-        next_dilation,
-        CHANNELS=channels,
-        FIRST=h is None,
-        **tile.options(),
-    )
+    with torch.cuda.device_of(x):
+        _conv_lstm_cell_kernel[(tile.programs(x),)](
+            tile.block(x),
+            None if h is None else tile.block(h.contiguous()),
+            None if c is None else c.contiguous(),
+            weight.contiguous(),
+            bias.contiguous(),
+            tile.block(new_h),
+            new_c,
+            sums,
+            height,
+            width,
+            next_dilation,
+            CHANNELS=channels,
+            FIRST=h is None,
+            **tile.options(),
+        )
     return new_h, new_c, sums
 
 
@@ -182,7 +183,7 @@ def conv_lstm_cell(
         x: [H, W, C], any H, W >= 1; C is 32 or 64. float16, bfloat16 or float32.
         h: hidden state like x; None, with c, is zero.
         c: cell state [H, W, C], float32.
-        weight: [18, C, 4 C] of `gate_weights`, the taps of x before those of h; x's dtype.
+        weight: [18, C, 4 C] of `cell_weight`, the taps of x before those of h; x's dtype.
         bias: [4 C] float32, in the same order.
         next_dilation: of the convolution that reads the hidden state, 1 or more.
 
@@ -208,16 +209,16 @@ def _(
     return new_h, x.new_empty(x.shape, dtype=torch.float32), sums_like(new_h, tile, next_dilation)
 
 
-def gate_weights(i: Tensor, f: Tensor, g: Tensor, o: Tensor) -> Tensor:
-    """The four gates' weights as the kernel takes them, channel by channel i, g, o, f.
+def cell_weight(i: Tensor, f: Tensor, g: Tensor, o: Tensor) -> Tensor:
+    """The kernel's weight [18, C, 4 C] from the gates' [C, 2 C, 3, 3], or bias [4 C] from [C].
 
-    Args:
-        i, f, g, o: [C, ...] each: output channels first, biases or whole weights.
-
-    Returns:
-        [4 C, ...].
+    Outputs go channel by channel, i, g, o, f each, so that the gates of a channel meet in one
+    thread.
     """
-    return torch.stack((i, g, o, f), dim=1).flatten(0, 1)
+    gates = torch.stack((i, g, o, f), dim=1).flatten(0, 1)
+    if gates.dim() == 1:
+        return gates
+    return torch.cat([conv_weight(half) for half in gates.chunk(2, dim=1)])
 
 
 def conv_lstm_cell_reference(

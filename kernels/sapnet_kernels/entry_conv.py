@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sapnet_kernels.fused_dilated_conv import convolved
+from sapnet_kernels.fused_dilated_conv import conv_weight, convolved
 from sapnet_kernels.product import product
 from sapnet_kernels.tile import Tile, store_tile, tile_pixels
 from sapnet_kernels.tuning import chosen
@@ -72,18 +72,19 @@ def launch(tile: Tile, image: Tensor, estimate: Tensor, weight: Tensor, bias: Te
     """`entry_conv` by `tile`."""
     height, width = image.shape[1:]
     y = weight.new_empty(height, width, weight.shape[1])
-    _entry_conv_kernel[(tile.programs(y),)](
-        image.contiguous(),
-        estimate.contiguous(),
-        weight.contiguous(),
-        bias.contiguous(),
-        tile.block(y),
-        height,
-        width,
-        CHANNELS=weight.shape[1],
-        SEEN=_SEEN,
-        **tile.options(),
-    )
+    with torch.cuda.device_of(image):
+        _entry_conv_kernel[(tile.programs(y),)](
+            image.contiguous(),
+            estimate.contiguous(),
+            weight.contiguous(),
+            bias.contiguous(),
+            tile.block(y),
+            height,
+            width,
+            CHANNELS=weight.shape[1],
+            SEEN=_SEEN,
+            **tile.options(),
+        )
     return y
 
 
@@ -111,7 +112,7 @@ def _(image: Tensor, estimate: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def entry_weight(weight: Tensor) -> Tensor:
     """[64, C] for the kernel from [C, 6, 3, 3]: rows (ky, kx, channel), zeros below."""
-    rows = weight.permute(2, 3, 1, 0).flatten(0, 2)
+    rows = conv_weight(weight).flatten(0, 1)
     return torch.cat((rows, rows.new_zeros(_SEEN - len(rows), rows.shape[1])))
 
 

@@ -132,26 +132,27 @@ def launch(
     y = x.new_empty(height, width, channels)
     sums = sums_like(y, tile, next_dilation)
     grid = (tile.programs(y),)
-    _fused_dilated_conv_kernel[grid](
-        tile.block(x),
-        weight,
-        bias,
-        scale,
-        None if residual is None else tile.block(residual.contiguous()),
-        tile.block(y),
-        sums,
-        height,
-        width,
-        dilation,
-        next_dilation,
-        CHANNELS_IN=channels_in,
-        CHANNELS=channels,
-        SCALE=scale is not None,
-        RELU=relu,
-        RESIDUAL=residual is not None,
-        SUMS=next_dilation > 0,
-        **tile.options(),
-    )
+    with torch.cuda.device_of(x):
+        _fused_dilated_conv_kernel[grid](
+            tile.block(x),
+            weight,
+            bias,
+            scale,
+            None if residual is None else tile.block(residual.contiguous()),
+            tile.block(y),
+            sums,
+            height,
+            width,
+            dilation,
+            next_dilation,
+            CHANNELS_IN=channels_in,
+            CHANNELS=channels,
+            SCALE=scale is not None,
+            RELU=relu,
+            RESIDUAL=residual is not None,
+            SUMS=next_dilation > 0,
+            **tile.options(),
+        )
     return y, sums
 
 
@@ -175,7 +176,7 @@ def fused_dilated_conv(
     Args:
         x: [H, W, I], any H, W >= 1; I and O are 16, 32 or 64. float16, bfloat16 or float32;
             other strides than those of a contiguous tensor cost a copy.
-        weight: [9, I, O], taps in the order (ky, kx), x's dtype.
+        weight: [9, I, O] of `conv_weight`, x's dtype.
         bias: [O] float32.
         scale: [O] float32 of `attention_scale`; None is 1.
         residual: [H, W, O] in x's dtype to add after the ReLU and rectify again; or None.
@@ -226,6 +227,11 @@ def fused_dilated_conv_reference(
         y = (y + residual).relu()
     sums = tap_sums_reference(y, next_dilation) if next_dilation else y.new_empty(0, 9, y.shape[2])
     return y, sums
+
+
+def conv_weight(weight: Tensor) -> Tensor:
+    """The kernel's weight [9, I, O] from a layer's [O, I, 3, 3]."""
+    return weight.permute(2, 3, 1, 0).flatten(0, 1)
 
 
 def convolved(x: Tensor, weight: Tensor, dilation: int) -> Tensor:

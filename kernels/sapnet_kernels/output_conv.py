@@ -9,7 +9,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional
 
-from sapnet_kernels.fused_dilated_conv import convolved
+from sapnet_kernels.fused_dilated_conv import conv_weight, convolved
 from sapnet_kernels.product import product
 from sapnet_kernels.tile import Tile, load_tile, tile_pixels
 from sapnet_kernels.tuning import chosen
@@ -67,18 +67,19 @@ def launch(tile: Tile, x: Tensor, weight: Tensor, bias: Tensor, image: Tensor) -
     x, image = x.contiguous(), image.contiguous()
     height, width, channels = x.shape
     estimate = torch.empty_like(image)
-    _output_conv_kernel[(tile.programs(x),)](
-        tile.block(x),
-        weight.contiguous(),
-        bias.contiguous(),
-        image,
-        estimate,
-        height,
-        width,
-        CHANNELS=channels,
-        OUTPUTS=_COLUMNS,
-        **tile.options(),
-    )
+    with torch.cuda.device_of(x):
+        _output_conv_kernel[(tile.programs(x),)](
+            tile.block(x),
+            weight.contiguous(),
+            bias.contiguous(),
+            image,
+            estimate,
+            height,
+            width,
+            CHANNELS=channels,
+            OUTPUTS=_COLUMNS,
+            **tile.options(),
+        )
     return estimate
 
 
@@ -105,8 +106,8 @@ def _(x: Tensor, weight: Tensor, bias: Tensor, image: Tensor) -> Tensor:
 
 def output_weight(weight: Tensor) -> Tensor:
     """The kernel's weight [9, C, 16] from [3, C, 3, 3], or bias [16] from [3]: zeros behind."""
-    weight = functional.pad(weight.movedim(0, -1), (0, _COLUMNS - len(weight)))
-    return weight if weight.dim() == 1 else weight.permute(1, 2, 0, 3).flatten(0, 1)
+    columns = conv_weight(weight) if weight.dim() == 4 else weight
+    return functional.pad(columns, (0, _COLUMNS - len(weight)))
 
 
 def output_conv_reference(x: Tensor, weight: Tensor, bias: Tensor, image: Tensor) -> Tensor:

@@ -41,7 +41,11 @@ class Tile:
     def block(self, x: Tensor) -> Any:
         """What a kernel takes for a frame [H, W, C], contiguous, to read or write its tiles."""
         if self.descriptors:
-            return TensorDescriptor.from_tensor(x, [self.rows, self.columns, x.shape[2]])
+            height, width, channels = x.shape
+            # PyTorch leaves the strides of an axis of length 1 to chance.
+            strides = [width * channels, channels, 1]
+            block = [self.rows, self.columns, channels]
+            return TensorDescriptor(x, [height, width, channels], strides, block)
         return x
 
     def programs(self, x: Tensor) -> int:

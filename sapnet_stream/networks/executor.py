@@ -1,7 +1,8 @@
 """How a network is run: chosen once, at start.
 
 `eager` is the network as written, `folded` the same function rearranged, `openvino` the
-rearranged graph inside that runtime where it is installed.
+rearranged graph inside that runtime where it is installed, `fused` the rearranged function in
+Triton kernels on a GPU.
 """
 
 import importlib.util
@@ -73,6 +74,12 @@ def choose_executor(
         UsageError: stages is not between 1 and what the network has.
     """
     dtype = dtype or default_dtype(device)
+    if _has_kernels(network, device, dtype):
+        from sapnet_stream.networks.fused import FusedExecutor
+
+        return FusedExecutor(
+            network, device=device, dtype=dtype, stages=stages, memory_bytes=memory_bytes
+        )
     if device.type == "cpu" and importlib.util.find_spec("openvino"):
         from sapnet_stream.networks.openvino import PRECISIONS, OpenVINOExecutor
 
@@ -81,3 +88,12 @@ def choose_executor(
     return FoldedExecutor(
         network, device=device, dtype=dtype, stages=stages, memory_bytes=memory_bytes
     )
+
+
+def _has_kernels(network: SAPNet, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the fused kernels are made for this network and device, and Triton is there."""
+    if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
+        return False
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    return network.config.channels in (32, 64) and bool(importlib.util.find_spec("triton"))

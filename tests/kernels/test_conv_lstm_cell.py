@@ -9,9 +9,9 @@ from torch import Tensor
 
 from sapnet_kernels.conv_lstm_cell import (
     TILES,
+    cell_weight,
     conv_lstm_cell,
     conv_lstm_cell_reference,
-    gate_weights,
     launch,
 )
 from sapnet_kernels.tap_sums import tap_sums_reference
@@ -95,7 +95,7 @@ def test_gates_are_those_of_the_networks(device: torch.device) -> None:
     i, f, g, o = gates
     cell = torch.randn(3, 4, 32, dtype=torch.float64, device=device)
     expected = conv_lstm_update(i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid(), cell)
-    bias = gate_weights(*(gate[0, 0] for gate in gates))
+    bias = cell_weight(*(gate[0, 0] for gate in gates))
     x, weight = torch.zeros(1, 1, 32, device=device).double(), cell.new_zeros(18, 32, 128)
     h, c, _ = conv_lstm_cell_reference(x, x, cell[:1, :1], weight, bias, 1)
     torch.testing.assert_close((h[0, 0], c[0, 0]), (expected[0][0, 0], expected[1][0, 0]))
