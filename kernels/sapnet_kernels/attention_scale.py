@@ -14,9 +14,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# Partials taken in at once; additions of one are in a fixed order, and those of blocks too.
-_PARTIALS = 64
-_WARPS = 8
+# Values in registers at once: the partials that are added together, times their 9 C columns.
+_VALUES = 32768
+_ROWS = 16
+_WARPS = 16
 
 
 @triton.jit
@@ -31,30 +32,38 @@ def _attention_scale_kernel(
     squeezed,
     CHANNELS: tl.constexpr,
     SQUEEZED: tl.constexpr,
+    WIDTH: tl.constexpr,
     PARTIALS: tl.constexpr,
+    ROWS: tl.constexpr,
 ):
-    channel = tl.arange(0, CHANNELS)
+    # One wide load after the other, as a single program lives by loads in flight.
+    column = tl.arange(0, WIDTH)
+    seen = column < 9 * CHANNELS
+    mean = tl.zeros((WIDTH,), tl.float32)
+    for start in tl.range(0, partials, PARTIALS):
+        row = (start + tl.arange(0, PARTIALS))[:, None]
+        pointers = sums + row * (9 * CHANNELS) + column[None, :]
+        block = tl.load(pointers, mask=(row < partials) & seen[None, :], other=0.0)
+        mean += tl.sum(block, axis=0)
+    mean = (mean / pixels)[None, :]
+
     narrow = tl.arange(0, SQUEEZED)
+    row = CHANNELS + narrow[:, None]
     real = narrow < squeezed
-    skip = tl.load(heads_bias + channel)
+    pointers = heads + row * (9 * CHANNELS) + column[None, :]
+    block = tl.load(pointers, mask=real[:, None] & seen[None, :], other=0.0)
     neck = tl.load(heads_bias + CHANNELS + narrow, mask=real, other=0.0)
-    for tap in tl.range(9):
-        column = tap * CHANNELS + channel
-        total = tl.zeros((CHANNELS,), tl.float32)
-        for start in tl.range(0, partials, PARTIALS):
-            row = start + tl.arange(0, PARTIALS)
-            pointers = sums + row[:, None] * (9 * CHANNELS) + column[None, :]
-            total += tl.sum(tl.load(pointers, mask=(row < partials)[:, None], other=0.0), axis=0)
-        mean = (total / pixels)[None, :]
-        row = channel[:, None] * (9 * CHANNELS)
-        skip += tl.sum(tl.load(heads + row + column[None, :]) * mean, axis=1)
-        row = (CHANNELS + narrow)[:, None] * (9 * CHANNELS)
-        weights = tl.load(heads + row + column[None, :], mask=real[:, None], other=0.0)
-        neck += tl.sum(weights * mean, axis=1)
-    pointers = expand + channel[:, None] * squeezed + narrow[None, :]
-    weights = tl.load(pointers, mask=real[None, :], other=0.0)
-    logits = skip + tl.sum(weights * tl.maximum(neck, 0.0)[None, :], axis=1)
-    tl.store(scale + channel, tl.sigmoid(logits))
+    neck = tl.maximum(neck + tl.sum(block * mean, axis=1), 0.0)
+
+    for first in tl.range(0, CHANNELS, ROWS):
+        channel = first + tl.arange(0, ROWS)
+        pointers = heads + channel[:, None] * (9 * CHANNELS) + column[None, :]
+        block = tl.load(pointers, mask=seen[None, :], other=0.0)
+        logits = tl.load(heads_bias + channel) + tl.sum(block * mean, axis=1)
+        pointers = expand + channel[:, None] * squeezed + narrow[None, :]
+        block = tl.load(pointers, mask=real[None, :], other=0.0)
+        logits += tl.sum(block * neck[None, :], axis=1)
+        tl.store(scale + channel, tl.sigmoid(logits))
 
 
 @torch.library.custom_op("sapnet::attention_scale", mutates_args=())
@@ -74,6 +83,7 @@ def attention_scale(
     """
     channels, squeezed = expand.shape
     scale = sums.new_empty(channels)
+    width = triton.next_power_of_2(9 * channels)
     with torch.cuda.device_of(sums):
         _attention_scale_kernel[(1,)](
             sums.contiguous(),
@@ -86,7 +96,9 @@ def attention_scale(
             squeezed,
             CHANNELS=channels,
             SQUEEZED=triton.next_power_of_2(squeezed),
-            PARTIALS=_PARTIALS,
+            WIDTH=width,
+            PARTIALS=_VALUES // width,
+            ROWS=_ROWS,
             num_warps=_WARPS,
         )
     return scale
