@@ -66,21 +66,8 @@ def _attention_scale_kernel(
         tl.store(scale + channel, tl.sigmoid(logits))
 
 
-@torch.library.custom_op("sapnet::attention_scale", mutates_args=())
-def attention_scale(
-    sums: Tensor, heads: Tensor, heads_bias: Tensor, expand: Tensor, pixels: int
-) -> Tensor:
-    """Scales [C] float32 in (0, 1) for the convolution that reads the frame behind `sums`.
-
-    Args:
-        sums: partials [P, 9, C] float32, as `fused_dilated_conv` or `conv_lstm_cell` leave.
-        heads: K W above A W, [C + R, 9 C] float32; columns in the order (ky, kx, C).
-        heads_bias: K b and A b, [C + R] float32.
-        expand: B, [C, R] float32.
-        pixels: H W.
-
-    No value travels to the host, and equal inputs give equal bits.
-    """
+def launch(sums: Tensor, heads: Tensor, heads_bias: Tensor, expand: Tensor, pixels: int) -> Tensor:
+    """`attention_scale`."""
     channels, squeezed = expand.shape
     scale = sums.new_empty(channels)
     width = triton.next_power_of_2(9 * channels)
@@ -102,6 +89,24 @@ def attention_scale(
             num_warps=_WARPS,
         )
     return scale
+
+
+@torch.library.custom_op("sapnet::attention_scale", mutates_args=())
+def attention_scale(
+    sums: Tensor, heads: Tensor, heads_bias: Tensor, expand: Tensor, pixels: int
+) -> Tensor:
+    """Scales [C] float32 in (0, 1) for the convolution that reads the frame behind `sums`.
+
+    Args:
+        sums: partials [P, 9, C] float32, as `fused_dilated_conv` or `conv_lstm_cell` leave.
+        heads: K W above A W, [C + R, 9 C] float32; columns in the order (ky, kx, C).
+        heads_bias: K b and A b, [C + R] float32.
+        expand: B, [C, R] float32.
+        pixels: H W.
+
+    No value travels to the host, and equal inputs give equal bits.
+    """
+    return launch(sums, heads, heads_bias, expand, pixels)
 
 
 @attention_scale.register_fake

@@ -32,7 +32,6 @@ TILES = {
         Tile(8, 8, warps=8),
         Tile(8, 8, warps=8, stages=2),
         Tile(8, 8, warps=8, descriptors=False),
-        Tile(8, 8, warps=8, stages=2, descriptors=False),
     ],
 }
 """Ways to run it, by C."""

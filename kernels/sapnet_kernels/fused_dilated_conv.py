@@ -27,7 +27,6 @@ from sapnet_kernels.tile import Tile, load_tile, store_tile, tile_pixels
 from sapnet_kernels.tuning import chosen
 
 TILES = {
-    16: [Tile(8, 16, warps=4), Tile(8, 16, warps=4, descriptors=False)],
     32: [
         Tile(8, 16, warps=4),
         Tile(16, 16, warps=8),
@@ -174,7 +173,7 @@ def fused_dilated_conv(
     """One pass: convolution, scale, ReLU, residual and the sums behind the next scale.
 
     Args:
-        x: [H, W, I], any H, W >= 1; I and O are 16, 32 or 64. float16, bfloat16 or float32;
+        x: [H, W, I], any H, W >= 1; I and O are 32 or 64. float16, bfloat16 or float32;
             other strides than those of a contiguous tensor cost a copy.
         weight: [9, I, O] of `conv_weight`, x's dtype.
         bias: [O] float32.

@@ -99,8 +99,7 @@ def _rgb_residual_to_yuv420_kernel(
     _add_code(cr, new_cr, small, delta, most, inside)
 
 
-@torch.library.custom_op("sapnet::rgb_residual_to_yuv420", mutates_args=())
-def rgb_residual_to_yuv420(
+def launch(
     change: Tensor,
     luma: Tensor,
     cb: Tensor,
@@ -110,15 +109,7 @@ def rgb_residual_to_yuv420(
     bits: int,
     full_range: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Planes like `luma`, `cb` and `cr` with a change in R'G'B' added.
-
-    Args:
-        change: [3, H, W] float32.
-        luma, cb, cr, kr, kb, bits, full_range: as for `yuv420_to_rgb`.
-
-    Returns:
-        Codes rounded half to even and held between 0 and 2 to the power of `bits`, less 1.
-    """
+    """`rgb_residual_to_yuv420`."""
     height, width = luma.shape
     luma, cb, cr = luma.contiguous(), cb.contiguous(), cr.contiguous()
     new_luma, new_cb, new_cr = (torch.empty_like(plane) for plane in (luma, cb, cr))
@@ -141,6 +132,29 @@ def rgb_residual_to_yuv420(
             BLOCK=_BLOCK,
         )
     return new_luma, new_cb, new_cr
+
+
+@torch.library.custom_op("sapnet::rgb_residual_to_yuv420", mutates_args=())
+def rgb_residual_to_yuv420(
+    change: Tensor,
+    luma: Tensor,
+    cb: Tensor,
+    cr: Tensor,
+    kr: float,
+    kb: float,
+    bits: int,
+    full_range: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Planes like `luma`, `cb` and `cr` with a change in R'G'B' added.
+
+    Args:
+        change: [3, H, W] float32.
+        luma, cb, cr, kr, kb, bits, full_range: as for `yuv420_to_rgb`.
+
+    Returns:
+        Codes rounded half to even and held between 0 and 2 to the power of `bits`, less 1.
+    """
+    return launch(change, luma, cb, cr, kr, kb, bits, full_range)
 
 
 @rgb_residual_to_yuv420.register_fake

@@ -56,20 +56,10 @@ def _yuv420_to_rgb_kernel(
     tl.store(pointers + 2 * plane, tl.minimum(tl.maximum(value, 0.0), 1.0), mask=inside)
 
 
-@torch.library.custom_op("sapnet::yuv420_to_rgb", mutates_args=())
-def yuv420_to_rgb(
+def launch(
     luma: Tensor, cb: Tensor, cr: Tensor, kr: float, kb: float, bits: int, full_range: bool
 ) -> Tensor:
-    """[3, H, W] float32 R'G'B' in [0, 1] of planes of Y'CbCr.
-
-    Args:
-        luma: [H, W] uint8, or uint16 for more than 8 bits; any H, W >= 1.
-        cb, cr: [ceil(H / 2), ceil(W / 2)], the same way.
-        kr, kb: weights of R' and B' in Y', as 0.299 and 0.114 of BT.601.
-        bits: per sample, 8 to 16.
-        full_range: black and white are the lowest and highest code, not 16 and 235 (times 2 to
-            the power of bits - 8).
-    """
+    """`yuv420_to_rgb`."""
     height, width = luma.shape
     rgb = luma.new_empty(3, height, width, dtype=torch.float32)
     black, luma_codes, chroma_codes = code_range(bits, full_range)
@@ -93,6 +83,23 @@ def yuv420_to_rgb(
             BLOCK=_BLOCK,
         )
     return rgb
+
+
+@torch.library.custom_op("sapnet::yuv420_to_rgb", mutates_args=())
+def yuv420_to_rgb(
+    luma: Tensor, cb: Tensor, cr: Tensor, kr: float, kb: float, bits: int, full_range: bool
+) -> Tensor:
+    """[3, H, W] float32 R'G'B' in [0, 1] of planes of Y'CbCr.
+
+    Args:
+        luma: [H, W] uint8, or uint16 for more than 8 bits; any H, W >= 1.
+        cb, cr: [ceil(H / 2), ceil(W / 2)], the same way.
+        kr, kb: weights of R' and B' in Y', as 0.299 and 0.114 of BT.601.
+        bits: per sample, 8 to 16.
+        full_range: black and white are the lowest and highest code, not 16 and 235 (times 2 to
+            the power of bits - 8).
+    """
+    return launch(luma, cb, cr, kr, kb, bits, full_range)
 
 
 @yuv420_to_rgb.register_fake

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from sapnet_kernels.conv_lstm_cell import cell_weight, conv_lstm_cell
 from sapnet_kernels.entry_conv import entry_conv, entry_weight
+from sapnet_kernels.launches import image_launches, layer_launches
 from sapnet_kernels.output_conv import output_conv, output_weight
 from sapnet_stream.networks.folded import FoldedExecutor, parameters
-from sapnet_stream.networks.fused_tuning import tune_images, tune_layers
 from sapnet_stream.networks.fused_units import FusedUnits
 from sapnet_stream.networks.graph import Graph
 from sapnet_stream.networks.memory import available_bytes
@@ -125,8 +125,11 @@ class FusedExecutor:
 
     def _recorded(self, height: int, width: int) -> Callable[[Tensor], Tensor]:
         image = torch.zeros(3, height, width, device=self._device)
-        tune_layers(height, width, self._channels, self._units.dilations, self._device, self._dtype)
-        tune_images(height, width, self._channels, self._device, self._dtype)
+        size, where = (height, width, self._channels), (self._device, self._dtype)
+        for launch in layer_launches(*size, set(self._units.dilations), *where):
+            launch.tune()
+        for launch in image_launches(*size, *where):
+            launch.tune()
         with torch.inference_mode():
             graph = Graph(lambda rainy: (self._frame(rainy),), (image,))
         return lambda rainy: graph(rainy)[0]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sapnet_kernels.conv_lstm_cell import cell_weight, conv_lstm_cell
 from sapnet_kernels.fused_dilated_conv import conv_weight, fused_dilated_conv
-from sapnet_stream.networks.fused_tuning import tune_layers
+from sapnet_kernels.launches import layer_launches
 from sapnet_stream.networks.fused_units import FusedUnits
 from sapnet_stream.networks.graph import Graph
 from sapnet_stream.networks.sapnet_video import SAPNetVideo, VideoState, network_input, next_frame
@@ -84,8 +84,9 @@ class FusedVideo:
             self._size, self._graph = size, None
             return self._step(frame, past, seen, h, c)
         if self._graph is None:
-            dilations = self._units.dilations
-            tune_layers(*size, self._channels, dilations, self._device, self._dtype)
+            dilations, where = set(self._units.dilations), (self._device, self._dtype)
+            for launch in layer_launches(*size, self._channels, dilations, *where):
+                launch.tune()
             self._graph = Graph(self._step, (frame, past, seen, h, c))
         output, h, c = self._graph(frame, past, seen, h, c)
         # The state outlives the next replay.

@@ -96,7 +96,7 @@ def test_frames_smaller_than_the_dilation(
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("channels", [(32, 32), (64, 64), (64, 32), (16, 32)])
+@pytest.mark.parametrize("channels", [(32, 32), (64, 64), (64, 32), (32, 64)])
 @pytest.mark.usefixtures("poisoned")
 def test_16_bit(
     channels: tuple[int, int], dtype: torch.dtype, device: torch.device, assert_near: AssertNear
