@@ -37,32 +37,36 @@ def _attention_scale_kernel(
     ROWS: tl.constexpr,
 ):
     # One wide load after the other, as a single program lives by loads in flight.
-    column = tl.arange(0, WIDTH)
+    column = tl.arange(0, WIDTH)[None, :]
     seen = column < 9 * CHANNELS
-    mean = tl.zeros((WIDTH,), tl.float32)
+    mean = tl.zeros((1, WIDTH), tl.float32)
     for start in tl.range(0, partials, PARTIALS):
-        row = (start + tl.arange(0, PARTIALS))[:, None]
-        pointers = sums + row * (9 * CHANNELS) + column[None, :]
-        block = tl.load(pointers, mask=(row < partials) & seen[None, :], other=0.0)
-        mean += tl.sum(block, axis=0)
-    mean = (mean / pixels)[None, :]
+        partial = (start + tl.arange(0, PARTIALS))[:, None]
+        real = (partial < partials) & seen
+        some = tl.load(sums + partial * (9 * CHANNELS) + column, mask=real, other=0.0)
+        mean += tl.sum(some, axis=0)[None, :]
+    mean = mean / pixels
 
     narrow = tl.arange(0, SQUEEZED)
-    row = CHANNELS + narrow[:, None]
-    real = narrow < squeezed
-    pointers = heads + row * (9 * CHANNELS) + column[None, :]
-    block = tl.load(pointers, mask=real[:, None] & seen[None, :], other=0.0)
-    neck = tl.load(heads_bias + CHANNELS + narrow, mask=real, other=0.0)
-    neck = tl.maximum(neck + tl.sum(block * mean, axis=1), 0.0)
+    row = CHANNELS + narrow
+    squeeze = tl.load(
+        heads + row[:, None] * (9 * CHANNELS) + column,
+        mask=(narrow < squeezed)[:, None] & seen,
+        other=0.0,
+    )
+    neck = tl.load(heads_bias + row, mask=narrow < squeezed, other=0.0)
+    neck = tl.maximum(neck + tl.sum(squeeze * mean, axis=1), 0.0)[None, :]
 
     for first in tl.range(0, CHANNELS, ROWS):
         channel = first + tl.arange(0, ROWS)
-        pointers = heads + channel[:, None] * (9 * CHANNELS) + column[None, :]
-        block = tl.load(pointers, mask=seen[None, :], other=0.0)
-        logits = tl.load(heads_bias + channel) + tl.sum(block * mean, axis=1)
-        pointers = expand + channel[:, None] * squeezed + narrow[None, :]
-        block = tl.load(pointers, mask=real[None, :], other=0.0)
-        logits += tl.sum(block * neck[None, :], axis=1)
+        skip = tl.load(heads + channel[:, None] * (9 * CHANNELS) + column, mask=seen, other=0.0)
+        logits = tl.load(heads_bias + channel) + tl.sum(skip * mean, axis=1)
+        widen = tl.load(
+            expand + channel[:, None] * squeezed + narrow[None, :],
+            mask=(narrow < squeezed)[None, :],
+            other=0.0,
+        )
+        logits += tl.sum(widen * neck, axis=1)
         tl.store(scale + channel, tl.sigmoid(logits))
 
 

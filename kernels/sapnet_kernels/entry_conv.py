@@ -18,10 +18,10 @@ from sapnet_kernels.tuning import chosen
 
 # Loading tiles ahead would take the shared memory of ten images of a tile.
 TILES = [
-    Tile(4, 16, warps=4, stages=1),
-    Tile(8, 16, warps=8, stages=1),
-    Tile(4, 16, warps=4, stages=1, descriptors=False),
-    Tile(8, 16, warps=8, stages=1, descriptors=False),
+    Tile(4, 16, warps=4, stages=1, programs_per_sm=2),
+    Tile(8, 16, warps=8, stages=1, programs_per_sm=1),
+    Tile(4, 16, warps=4, stages=1, programs_per_sm=2, descriptors=False),
+    Tile(8, 16, warps=8, stages=1, programs_per_sm=1, descriptors=False),
 ]
 # 9 taps x 6 channels, up to a power of two.
 _SEEN = 64

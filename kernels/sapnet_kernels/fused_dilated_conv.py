@@ -28,17 +28,17 @@ from sapnet_kernels.tuning import chosen
 
 TILES = {
     32: [
-        Tile(8, 16, warps=4),
-        Tile(16, 16, warps=8),
-        Tile(8, 32, warps=8),
-        Tile(8, 16, warps=4, descriptors=False),
-        Tile(16, 16, warps=8, descriptors=False),
+        Tile(8, 16, warps=4, programs_per_sm=4),
+        Tile(16, 16, warps=8, programs_per_sm=2),
+        Tile(8, 32, warps=8, programs_per_sm=2),
+        Tile(8, 16, warps=4, programs_per_sm=3, descriptors=False),
+        Tile(16, 16, warps=8, programs_per_sm=1, descriptors=False),
     ],
     64: [
-        Tile(8, 16, warps=4),
-        Tile(8, 16, warps=8),
-        Tile(8, 16, warps=8, descriptors=False),
-        Tile(16, 16, warps=8, descriptors=False),
+        Tile(8, 16, warps=4, programs_per_sm=2),
+        Tile(8, 16, warps=8, programs_per_sm=2),
+        Tile(8, 16, warps=8, programs_per_sm=1, descriptors=False),
+        Tile(16, 16, warps=8, programs_per_sm=1, descriptors=False),
     ],
 }
 """Ways to run it, by O or I, whichever is larger."""

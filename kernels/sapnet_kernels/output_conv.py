@@ -15,10 +15,10 @@ from sapnet_kernels.tile import Tile, load_tile, tile_pixels
 from sapnet_kernels.tuning import chosen
 
 TILES = [
-    Tile(8, 16, warps=4),
-    Tile(16, 16, warps=8),
-    Tile(8, 16, warps=4, descriptors=False),
-    Tile(16, 16, warps=8, descriptors=False),
+    Tile(8, 16, warps=4, programs_per_sm=4),
+    Tile(16, 16, warps=8, programs_per_sm=2),
+    Tile(8, 16, warps=4, programs_per_sm=4, descriptors=False),
+    Tile(16, 16, warps=8, programs_per_sm=2, descriptors=False),
 ]
 # RGB up to what tensor cores take.
 _COLUMNS = 16

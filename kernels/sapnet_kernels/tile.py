@@ -26,7 +26,8 @@ class Tile:
         rows, columns: of a tile, powers of two.
         warps: that work on it.
         stages: of the pipeline that loads operands ahead.
-        programs_per_sm: programs on each multiprocessor; they share the tiles of a frame.
+        programs_per_sm: programs on each multiprocessor, as many as its registers hold; they
+            share the tiles of a frame.
         descriptors: tiles are moved by the copy engine of compute capability 9.0 and later,
             not element by element.
     """
@@ -35,7 +36,7 @@ class Tile:
     columns: int
     warps: int
     stages: int = 3
-    programs_per_sm: int = 2
+    programs_per_sm: int = 1
     descriptors: bool = True
 
     def block(self, x: Tensor) -> Any:
