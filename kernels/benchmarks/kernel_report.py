@@ -69,7 +69,7 @@ COLUMNS = (
     "warps",
     "stages",
     "registers",
-    "stack bytes",
+    "spill loads",
     "shared KB",
     "tensor cores",
     "occupancy",
@@ -114,7 +114,7 @@ def row(target: Target, channels: int | None, tile: Tile | None, kernel: Compile
         SystemExit: the kernel spills registers or needs more shared memory than there is.
     """
     shape = "–" if tile is None else f"{tile.rows}×{tile.columns}"
-    if kernel.stack_bytes or kernel.shared_bytes > target.block_bytes:
+    if kernel.spill_loads or kernel.shared_bytes > target.block_bytes:
         sys.exit(f"sm_{target.capability} {kernel.name} {tile}: {kernel} spills or does not fit")
     cells = (
         f"sm_{target.capability}",
@@ -124,7 +124,7 @@ def row(target: Target, channels: int | None, tile: Tile | None, kernel: Compile
         kernel.warps,
         tile.stages if tile else "–",
         kernel.registers,
-        kernel.stack_bytes,
+        kernel.spill_loads,
         f"{kernel.shared_bytes / 1000:.1f}",
         " ".join(kernel.tensor_cores) or "–",
         f"{target.occupancy(kernel)} %",
@@ -188,7 +188,7 @@ def report() -> Iterator[str]:
     )
     yield ""
     yield (
-        "`stack bytes` is where registers would spill: a tile that spills, or that needs more "
+        "`spill loads` are reads of registers that went to memory. A tile that has any, or needs more "
         "shared memory than a program may have (99 KiB on sm_86, sm_89 and sm_120), ends the "
         "report with an error, and is not in the list that tuning chooses from. `mma` beside "
         "`wgmma` or `tcgen05` is the small product behind the tap sums. Occupancy is that of the "

@@ -34,7 +34,7 @@ class Compiled:
         name: of the kernel.
         warps: of a program.
         registers: of a thread.
-        stack_bytes: of a thread, where registers spill; 0 where none do.
+        spill_loads: instructions that read a register's value back from memory.
         shared_bytes: of a program.
         tensor_cores: kinds of matrix instructions, among mma, wgmma and tcgen05.
     """
@@ -42,7 +42,7 @@ class Compiled:
     name: str
     warps: int
     registers: int
-    stack_bytes: int
+    spill_loads: int
     shared_bytes: int
     tensor_cores: tuple[str, ...]
 
@@ -67,11 +67,11 @@ def compiled(run: Callable[[], object], capability: int) -> Compiled:
             attributes[(number,)] = [["tt.divisibility", 16]]
     source = ASTSource(kernel, signature, constants, attributes)
     binary = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-    registers, stack = _usage(binary.asm["cubin"])
+    registers, spills = _usage(binary.asm["cubin"])
     kinds = tuple(kind for name, kind in _TENSOR_CORES.items() if name in binary.asm["ptx"])
     name = str(kernel.__name__).strip("_").removesuffix("_kernel")
     shared = int(binary.metadata.shared)
-    return Compiled(name, int(binary.metadata.num_warps), registers, stack, shared, kinds)
+    return Compiled(name, int(binary.metadata.num_warps), registers, spills, shared, kinds)
 
 
 @contextmanager
@@ -100,13 +100,16 @@ def _type(value: object) -> str:
 
 
 def _usage(cubin: bytes) -> tuple[int, int]:
-    """Registers and bytes of stack of a thread."""
+    """Registers of a thread, and instructions that load from its local memory.
+
+    Local memory that is only written is no spill: some waits store a zero there.
+    """
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        command = [str(tool), "-res-usage", file.name]
+        command = [str(tool), "-res-usage", "-sass", file.name]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     # Two entries: what all functions share, and the kernel.
-    usage = [int(number) for number in re.findall(r"(?:REG|STACK):(\d+)", text)]
-    return max(usage[::2]), max(usage[1::2])
+    registers = max(int(number) for number in re.findall(r"REG:(\d+)", text))
+    return registers, len(re.findall(r"\bLDL\b", text))
