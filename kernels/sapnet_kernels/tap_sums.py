@@ -27,13 +27,12 @@ def tap_sums(total, values, y, x, height, width, dilation):
     tap = tl.arange(0, 16)[:, None]
     row = tap // 3
     column = tap % 3
-    inside = (y < height) & (x < width)
-    seen = (tap < 9) & inside[None, :]
-    seen &= (row != 0) | (y < height - dilation)[None, :]
+    seen = (row != 0) | (y < height - dilation)[None, :]
     seen &= (row != 2) | (y >= dilation)[None, :]
     seen &= (column != 0) | (x < width - dilation)[None, :]
     seen &= (column != 2) | (x >= dilation)[None, :]
-    # Zero times an infinity beyond the frame would be no zero.
+    # Here and not in the mask: zero times an infinity beyond the frame would be no zero.
+    inside = (y < height) & (x < width)
     values = tl.where(inside[:, None], values, 0.0).to(values.dtype)
     return product(tl.where(seen, 1.0, 0.0).to(values.dtype), values, total)
 

@@ -52,7 +52,7 @@ def inputs(
         (torch.randn(9, *channels, device=device) / 10).to(dtype),
         torch.randn(channels[1], device=device),
         torch.rand(channels[1], device=device),
-        torch.rand(height, width, channels[1], device=device).to(dtype),
+        torch.randn(height, width, channels[1], device=device).to(dtype),
     )
 
 
