@@ -40,11 +40,11 @@ class FusedVideo:
         self._size: tuple[int, int] | None = None
         self._graph: Graph | None = None
         with torch.no_grad():
-            entry, exit = network.conv0[0], network.conv
+            entry = network.conv0[0]
             assert isinstance(entry, nn.Conv2d)
             weight, bias = self._floats(entry)
             self._entry = self._padded(conv_weight(weight), _INPUTS, self._channels), bias
-            weight, bias = self._floats(exit)
+            weight, bias = self._floats(network.conv)
             self._outputs = len(bias)
             bias = F.pad(bias, (0, _OUTPUTS - len(bias)))
             self._exit = self._padded(conv_weight(weight), self._channels, _OUTPUTS), bias
