@@ -188,8 +188,8 @@ def report() -> Iterator[str]:
     )
     yield ""
     yield (
-        "`spill loads` are reads of registers that went to memory. A tile that has any, or needs more "
-        "shared memory than a program may have (99 KiB on sm_86, sm_89 and sm_120), ends the "
+        "`spill loads` are reads of registers that went to memory. A tile that has any, or needs "
+        "more shared memory than a program may have (99 KiB on sm_86, sm_89 and sm_120), ends the "
         "report with an error, and is not in the list that tuning chooses from. `mma` beside "
         "`wgmma` or `tcgen05` is the small product behind the tap sums. Occupancy is that of the "
         "registers and shared memory."

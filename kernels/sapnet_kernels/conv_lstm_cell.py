@@ -25,14 +25,13 @@ TILES = {
     32: [
         Tile(8, 16, warps=8, programs_per_sm=1),
         Tile(8, 8, warps=4, programs_per_sm=2),
-        Tile(8, 16, warps=8, programs_per_sm=1, descriptors=False),
         Tile(8, 8, warps=8, programs_per_sm=1, descriptors=False),
+        Tile(8, 8, warps=8, stages=2, programs_per_sm=1, descriptors=False),
     ],
     64: [
         Tile(8, 8, warps=8, programs_per_sm=1),
         Tile(8, 8, warps=8, stages=2, programs_per_sm=1),
         Tile(4, 8, warps=8, programs_per_sm=1, descriptors=False),
-        Tile(4, 8, warps=4, programs_per_sm=1, descriptors=False),
     ],
 }
 """Ways to run it, by C."""

@@ -135,8 +135,8 @@ def launch(
         _fused_dilated_conv_kernel[grid](
             tile.block(x),
             weight,
-            bias,
-            scale,
+            bias.contiguous(),
+            None if scale is None else scale.contiguous(),
             None if residual is None else tile.block(residual.contiguous()),
             tile.block(y),
             sums,

@@ -81,6 +81,26 @@ def tile_pixels(tile, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
 
 
 @triton.jit
+def _pointers(
+    x,
+    top,
+    left,
+    height,
+    width,
+    CHANNELS: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Of the values of a tile, and which are inside the frame."""
+    pixel = tl.arange(0, ROWS * COLUMNS)
+    y = top + pixel // COLUMNS
+    column = left + pixel % COLUMNS
+    inside = (y >= 0) & (y < height) & (column >= 0) & (column < width)
+    offset = (y.to(tl.int64) * width + column) * CHANNELS
+    return x + offset[:, None] + tl.arange(0, CHANNELS)[None, :], inside[:, None]
+
+
+@triton.jit
 def load_tile(
     x,
     top,
@@ -96,13 +116,8 @@ def load_tile(
     if DESCRIPTORS:
         block = x.load([top, left, 0]).reshape(ROWS * COLUMNS, CHANNELS)
     else:
-        pixel = tl.arange(0, ROWS * COLUMNS)
-        y = top + pixel // COLUMNS
-        column = left + pixel % COLUMNS
-        inside = (y >= 0) & (y < height) & (column >= 0) & (column < width)
-        offset = (y.to(tl.int64) * width + column) * CHANNELS
-        pointers = x + offset[:, None] + tl.arange(0, CHANNELS)[None, :]
-        block = tl.load(pointers, mask=inside[:, None], other=0.0)
+        pointers, inside = _pointers(x, top, left, height, width, CHANNELS, ROWS, COLUMNS)
+        block = tl.load(pointers, mask=inside, other=0.0)
     return block
 
 
@@ -123,9 +138,5 @@ def store_tile(
     if DESCRIPTORS:
         x.store([top, left, 0], values.reshape(ROWS, COLUMNS, CHANNELS))
     else:
-        pixel = tl.arange(0, ROWS * COLUMNS)
-        y = top + pixel // COLUMNS
-        column = left + pixel % COLUMNS
-        offset = (y.to(tl.int64) * width + column) * CHANNELS
-        pointers = x + offset[:, None] + tl.arange(0, CHANNELS)[None, :]
-        tl.store(pointers, values, mask=((y < height) & (column < width))[:, None])
+        pointers, inside = _pointers(x, top, left, height, width, CHANNELS, ROWS, COLUMNS)
+        tl.store(pointers, values, mask=inside)

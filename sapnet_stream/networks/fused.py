@@ -116,7 +116,8 @@ class FusedExecutor:
         return derained
 
     def _fits(self, height: int, width: int) -> bool:
-        # At the peak two h, x, y and a result in the dtype, two c; three images; all float32.
+        # At the peak: h before and after, x, y and a result; in float32 c before and after, and
+        # three images.
         pixel = self._channels * (5 * self._dtype.itemsize + 2 * 4) + 3 * 12
         allowed = self._memory_bytes
         if allowed is None:

@@ -41,11 +41,11 @@ class FusedVideo:
         self._size: tuple[int, int] | None = None
         self._graph: Graph | None = None
         with torch.no_grad():
-            entry, exit = network.conv0[0], network.conv
+            entry = network.conv0[0]
             assert isinstance(entry, nn.Conv2d)
             weight, bias = (p.to(device, torch.float32) for p in entry_parameters(entry))
             self._entry = conv_weight(weight).to(dtype), bias.clone()
-            weight, bias = self._floats(exit)
+            weight, bias = self._floats(network.conv)
             self._outputs = len(bias)
             bias = F.pad(bias, (0, _OUTPUTS - len(bias)))
             # Zeros for the channels that are not there.

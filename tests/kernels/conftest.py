@@ -35,11 +35,12 @@ def seed() -> None:
     torch.manual_seed(1)
 
 
-# Largest and root-mean-square error over the reference's root mean square.
+# Largest and root-mean-square error over the reference's root mean square, of which the largest
+# values are eight times as much.
 TOLERANCES = {
     torch.float32: (2e-5, 2e-6),
     torch.float16: (4e-3, 6e-4),
-    torch.bfloat16: (3e-2, 5e-3),
+    torch.bfloat16: (4e-2, 5e-3),
 }
 AssertNear = Callable[[Tensor, Tensor, torch.dtype], None]
 

@@ -122,7 +122,9 @@ def test_other_strides(device: torch.device, assert_near: AssertNear) -> None:
     given = inputs(12, 20, device)
     planes = given.x.permute(2, 0, 1).contiguous().permute(1, 2, 0)
     assert not planes.is_contiguous()
-    check(replace(given, x=planes[1:, 2:], residual=planes[1:, 2:]), 2, 4, assert_near)
+    given = replace(given, x=planes[1:, 2:], residual=planes[1:, 2:])
+    every_second = torch.rand(64, device=device)[::2]
+    check(replace(given, bias=every_second, scale=every_second), 2, 4, assert_near)
 
 
 @pytest.mark.usefixtures("poisoned")
