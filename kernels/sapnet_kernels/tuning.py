@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -64,7 +65,9 @@ def tune(
     tile = next((tile for tile in usable if asdict(tile) == known.get(name)), None)
     if tile is None:
         tile = min(usable, key=lambda tile: measure(lambda: run(tile)))
-        _write(file, {**known, name: asdict(tile)})
+        # Where nothing can be kept, the next start measures again.
+        with suppress(OSError):
+            _write(file, {**known, name: asdict(tile)})
     _chosen[name] = tile
 
 
@@ -77,7 +80,7 @@ def cache_file() -> Path:
 def _read(file: Path) -> dict[str, object]:
     try:
         choices = json.loads(file.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return {}
     return choices if isinstance(choices, dict) else {}
 

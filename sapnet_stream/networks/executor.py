@@ -6,6 +6,8 @@ Triton kernels on a GPU.
 """
 
 import importlib.util
+import os
+import shutil
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -128,6 +130,10 @@ def _video_executor(
 def _has_kernels(network: SAPNet | SAPNetVideo, device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the fused kernels are made for this network and device, and Triton is there."""
     if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
+        return False
+    # ROCm calls itself CUDA; and Triton starts kernels through a program it compiles itself.
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    if torch.version.hip is not None or not compiler:
         return False
     if torch.cuda.get_device_capability(device) < (8, 0):
         return False

@@ -102,7 +102,9 @@ class FusedExecutor:
         if size != self._size:
             # The buffers of the last size go before those of the next are made.
             self._size, self._run = None, None
-            self._run = self._frame if self._fits(*size) else None
+            if self._fits(*size):
+                self._tune(*size)
+                self._run = self._frame
             self._size = size
         elif self._run == self._frame and self._device.type == "cuda":
             self._run = self._recorded(*size)
@@ -124,13 +126,19 @@ class FusedExecutor:
             allowed = available_bytes(self._device)
         return height * width * pixel <= allowed
 
+    def _tune(self, height: int, width: int) -> None:
+        """Before the first frame: another tile rounds sums in another order."""
+        if self._device.type == "cuda":
+            size, where = (height, width, self._channels), (self._device, self._dtype)
+            dilations = set(self._units.dilations)
+            for launch in (
+                *layer_launches(*size, dilations, *where),
+                *image_launches(*size, *where),
+            ):
+                launch.tune()
+
     def _recorded(self, height: int, width: int) -> Callable[[Tensor], Tensor]:
         image = torch.zeros(3, height, width, device=self._device)
-        size, where = (height, width, self._channels), (self._device, self._dtype)
-        for launch in layer_launches(*size, set(self._units.dilations), *where):
-            launch.tune()
-        for launch in image_launches(*size, *where):
-            launch.tune()
         with torch.inference_mode():
             graph = Graph(lambda rainy: (self._frame(rainy),), (image,))
         return lambda rainy: graph(rainy)[0]

@@ -78,17 +78,24 @@ class FusedVideo:
         From the second step of a size on, a recorded graph runs.
         """
         size = h.shape[2], h.shape[3]
-        if size != self._size or self._device.type != "cuda":
+        if size != self._size:
             self._size, self._graph = size, None
+            self._tune(*size)
+            return self._step(frame, past, seen, h, c)
+        if self._device.type != "cuda":
             return self._step(frame, past, seen, h, c)
         if self._graph is None:
-            dilations, where = set(self._units.dilations), (self._device, self._dtype)
-            for launch in layer_launches(*size, self._channels, dilations, *where):
-                launch.tune()
             self._graph = Graph(self._step, (frame, past, seen, h, c))
         output, h, c = self._graph(frame, past, seen, h, c)
         # The state outlives the next replay.
         return output.clone(), h.clone(), c.clone()
+
+    def _tune(self, height: int, width: int) -> None:
+        """Before the first step: another tile rounds sums in another order."""
+        if self._device.type == "cuda":
+            dilations, where = set(self._units.dilations), (self._device, self._dtype)
+            for launch in layer_launches(height, width, self._channels, dilations, *where):
+                launch.tune()
 
     def _step(
         self, frame: Tensor, past: Tensor, seen: Tensor, h: Tensor, c: Tensor

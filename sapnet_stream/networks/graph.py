@@ -18,11 +18,14 @@ class Graph:
         self, function: Callable[..., tuple[Tensor, ...]], inputs: tuple[Tensor, ...]
     ) -> None:
         self._inputs = tuple(tensor.clone() for tensor in inputs)
-        # Kernels are compiled and loaded before, which cannot be recorded.
-        function(*self._inputs)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(inputs[0].device), torch.cuda.graph(self._graph):
-            self._outputs = function(*self._inputs)
+        with torch.cuda.device(inputs[0].device):
+            # Kernels are compiled and loaded before, which cannot be recorded.
+            function(*self._inputs)
+            # Of this device: the default one is shared by all.
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            with torch.cuda.graph(self._graph, stream=stream):
+                self._outputs = function(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The function's result, in memory that the next call overwrites."""

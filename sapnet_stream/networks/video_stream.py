@@ -81,7 +81,7 @@ class VideoExecutor:
     ) -> None:
         self.name = executor.name
         self._executor, self._device, self._memory_bytes = executor, device, memory_bytes
-        self._pixel_bytes = _BYTES_PER_PIXEL[dtype.itemsize]
+        self._pixel_bytes = _BYTES_PER_PIXEL[2 if dtype.itemsize == 2 else 4]
 
     def __call__(self, image: Tensor) -> Tensor:
         """See `Executor`: every image by itself, without a past."""
