@@ -93,7 +93,8 @@ def _conv_lstm_cell_kernel(
     total = tl.zeros((16, CHANNELS), tl.float32)
     across = tl.cdiv(width, COLUMNS)
     tiles = tl.cdiv(height, ROWS) * across
-    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0)):
+    # Hoisted out of the loop, what is the same for all tiles takes registers until they spill.
+    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), disable_licm=True):
         top = tile // across * ROWS
         left = tile % across * COLUMNS
         gates = tl.zeros((PIXELS, 4 * CHANNELS), tl.float32)
