@@ -1,0 +1,192 @@
+"""Where a live stream comes from or goes to, its password held apart from what may be shown."""
+
+import os
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, unquote
+
+from sapnet_stream.errors import UsageError
+
+Direction = Literal["input", "output"]
+
+# What each scheme may open below itself. FFmpeg's own list is far longer: an address, or a
+# server's answer, could name local files and other machines.
+INPUT_PROTOCOLS = {
+    "rtsp": "rtsp,rtp,tcp,udp",
+    "rtsps": "rtsps,rtsp,rtp,tls,tcp,udp",
+    "rtp": "rtp,udp",
+    "udp": "udp",
+    "srt": "srt",
+    "rtmp": "rtmp,tcp",
+    "rtmps": "rtmps,tls,tcp",
+    "http": "http,tcp",
+    "https": "https,tls,tcp",
+    "sdp": "file,rtp,udp",
+    "v4l2": "file",
+    "file": "file",
+    "pipe": "pipe",
+}
+OUTPUT_PROTOCOLS = {
+    "rtsp": "rtsp,rtp,tcp,udp",
+    "rtsps": "rtsps,rtsp,rtp,tls,tcp,udp",
+    "rtmp": "rtmp,tcp",
+    "rtmps": "rtmps,tls,tcp",
+    "srt": "srt",
+    "udp": "udp",
+    "file": "file",
+    "hls": "file",
+    "pipe": "pipe",
+    "none": "",
+}
+PROTOCOLS = {"input": INPUT_PROTOCOLS, "output": OUTPUT_PROTOCOLS}
+# Schemes of addresses, as typed; the others are names of files or words.
+TYPED = {
+    "input": ("rtsp", "rtsps", "rtp", "udp", "srt", "rtmp", "rtmps", "http", "https"),
+    "output": ("rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp"),
+}
+# The last part of their paths is a key that lets anyone send.
+KEYED = ("rtmp", "rtmps")
+HIDDEN = "***"
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%a-z]+\]|[^\s:/?#@\[\]]*)(?::(\d{1,5}))?")
+
+
+@dataclass(frozen=True)
+class Address:
+    """One end of a live stream.
+
+    Attributes:
+        scheme: a key of `INPUT_PROTOCOLS` or `OUTPUT_PROTOCOLS`.
+        host: with its port, "" where there is none.
+        path: what follows: a path with its query, or the name of a file.
+        user, password: as they are, not quoted; "" for none.
+    """
+
+    scheme: str
+    host: str = field(default="", repr=False)
+    path: str = field(default="", repr=False)
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @property
+    def url(self) -> str:
+        """For FFmpeg alone: it holds the password."""
+        if not self.host:
+            return f"file:{self.path}" if self.scheme != "pipe" else "pipe:"
+        return f"{self.scheme}://{self._userinfo}{self.host}{self.path}"
+
+    @property
+    def bare_host(self) -> str:
+        """To look up: no port, no brackets."""
+        match = _HOST.fullmatch(self.host)
+        return match[1].strip("[]") if match else self.host
+
+    @property
+    def shown(self) -> str:
+        """For people, logs and metrics: no user, no password, no query, no stream key."""
+        if not self.host:
+            return {"pipe": "-", "none": "none"}.get(self.scheme, self.path)
+        path, asked, _ = self.path.partition("?")
+        if self.scheme in KEYED and path.count("/") > 1:
+            path = path[: path.rindex("/") + 1] + HIDDEN
+        return f"{self.scheme}://{self.host}{path}{asked and '?' + HIDDEN}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown, beside the address as a whole."""
+        query = self.path.partition("?")[2] if self.host else ""
+        values = [part.partition("=")[2] for part in query.split("&")]
+        key = self.path.partition("?")[0].rpartition("/")[2] if self.scheme in KEYED else ""
+        return tuple(each for each in (self.password, key, *values) if each)
+
+    @property
+    def _userinfo(self) -> str:
+        if not (self.user or self.password) or self.scheme == "srt":
+            return ""
+        password = f":{quote(self.password, safe='')}" if self.password else ""
+        return f"{quote(self.user, safe='')}{password}@"
+
+    def with_credentials(self, user: str | None, password: str | None) -> "Address":
+        """The same place with another user or password, of any characters; None keeps its own.
+
+        Raises:
+            UsageError: this is no place that one logs in to.
+        """
+        if user is None and password is None:
+            return self
+        if not self.host:
+            raise UsageError(f"{self.shown} takes no user and no password: leave them out")
+        return replace(
+            self,
+            user=self.user if user is None else user,
+            password=self.password if password is None else password,
+        )
+
+
+def parse_address(text: str, direction: Direction) -> Address:
+    """The address that a person typed; the sentences of errors do not repeat it.
+
+    Raises:
+        UsageError: it is malformed, or its protocol is not allowed in this direction.
+    """
+    if text == "-":
+        return Address("pipe")
+    scheme, colon, rest = text.partition("://")
+    if not colon:
+        return _local(text, direction)
+    scheme = scheme.lower()
+    if scheme not in TYPED[direction]:
+        named = f"{scheme}://" if re.fullmatch(r"[a-z][a-z0-9+.-]{0,15}", scheme) else "this"
+        raise UsageError(
+            f"{named} is no {direction} that is opened: use {', '.join(TYPED[direction])}, "
+            "the name of a file, or -"
+        )
+    end = min((rest.index(mark) for mark in "/?#" if mark in rest), default=len(rest))
+    userinfo, _, host = rest[:end].rpartition("@")
+    match = _HOST.fullmatch(host)
+    if not match or not (match[1] or scheme == "udp") or int(match[2] or 1) not in range(1, 65536):
+        raise UsageError(
+            f"the {direction} address is malformed: write {scheme}://host:port/path, and give user "
+            "and password by --user and --password-env"
+        )
+    user, _, password = userinfo.partition(":")
+    return Address(scheme, host, rest[end:], unquote(user), unquote(password))
+
+
+def read_password(variable: str | None, file: str | None) -> str | None:
+    """The password from an environment variable or a file, None without either.
+
+    Args:
+        variable: name of an environment variable.
+        file: name of a file that holds nothing else; a line end behind it does not count.
+
+    Raises:
+        UsageError: both are given, or it is not there.
+    """
+    if variable is not None and file is not None:
+        raise UsageError("give one of --password-env and --password-file")
+    if variable is not None:
+        if variable not in os.environ:
+            raise UsageError(f"the environment variable {variable} of --password-env is not set")
+        return os.environ[variable]
+    if file is None:
+        return None
+    try:
+        return Path(file).read_text("utf-8").removesuffix("\n").removesuffix("\r")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"--password-file {file} cannot be read: {reason}") from error
+
+
+def _local(text: str, direction: Direction) -> Address:
+    """Names without a scheme: files, devices, words."""
+    ending = Path(text).suffix.lower()
+    if direction == "output":
+        if text == "none":
+            return Address("none")
+        return Address("hls" if ending == ".m3u8" else "file", path=text)
+    if re.fullmatch(r"/dev/video\d+", text):
+        return Address("v4l2", path=text)
+    return Address("sdp" if ending == ".sdp" else "file", path=text)
