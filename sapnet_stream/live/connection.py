@@ -10,6 +10,7 @@ import av
 import av.container
 
 from sapnet_stream.live.child import Child, readable
+from sapnet_stream.live.template import NO_PROBE
 
 _WAKE_SECONDS = 0.1
 
@@ -55,8 +56,7 @@ class Connection:
     def __init__(self, number: int, pipe: Pipe) -> None:
         self.number = number
         # The child knows all of the stream already; there is nothing to probe.
-        options = {"probesize": "32", "fpsprobesize": "0", "analyzeduration": "0"}
-        container = av.open(pipe, "r", format="nut", options=options)
+        container = av.open(pipe, "r", format="nut", options=NO_PROBE)
         self.container = container
         self.video = container.streams.video[0]
         self.audio = next(iter(container.streams.audio), None)

@@ -19,6 +19,7 @@ from av.stream import Disposition, Stream
 from sapnet_stream.live.child import Reports, attend
 from sapnet_stream.live.clock import SourceClock
 from sapnet_stream.live.fault import Fault, fault_of
+from sapnet_stream.live.template import FLUSH_PACKETS
 
 # FFmpeg looks at so much of a stream to find its size and codec; not at its rate, which takes
 # a second.
@@ -26,7 +27,6 @@ _PROBE = {"fpsprobesize": "0", "analyzeduration": "2000000"}
 # A server that is alive sends something within this time; the parent waits less.
 _READ_SECONDS = 5.0
 _COUNTS_SECONDS = 1.0
-FLUSH_PACKETS = 0x0200  # AVFMT_FLAG_FLUSH_PACKETS
 
 
 class Receiver:

@@ -114,7 +114,8 @@ class Source:
     Args:
         settings: where from.
         cancellation: ends every wait.
-        on_audio: called with each packet of sound and its connection, on the reading thread.
+        on_audio: called with each packet of sound, on the reading thread.
+        on_connection: called with each connection before its first packet, there too.
         on_event: told in one sentence what changes.
 
     Attributes:
@@ -125,12 +126,14 @@ class Source:
         self,
         settings: SourceSettings,
         cancellation: Cancellation,
-        on_audio: Callable[[Any, Connection], None] = lambda *_: None,
+        on_audio: Callable[[Any], None] = lambda _: None,
+        on_connection: Callable[[Connection], None] = lambda _: None,
         on_event: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._cancellation = cancellation
         self._on_audio = on_audio
+        self._on_connection = on_connection
         self._on_event = on_event
         self._backoff = Backoff(settings.cap_seconds)
         self._origin_seconds = time.monotonic()
@@ -217,7 +220,7 @@ class Source:
                     continue
                 self._arrived(packet, connection)
                 if packet.stream.type == "audio":
-                    self._on_audio(packet, connection)
+                    self._on_audio(packet)
                     continue
                 video_seconds = now
                 self._packets += 1
@@ -229,11 +232,12 @@ class Source:
             self._take_reports(child, base)
 
     def _arrived(self, packet: Any, connection: Connection) -> None:
-        self._last_seconds = max(self._last_seconds, float(packet.dts * packet.time_base))
+        self._last_seconds = max(self._last_seconds, float(packet.pts * packet.time_base))
         if self.stats.state == State.RUNNING:
             return
         if self.stats.state == State.CONNECTING:
             self.stats.connections += 1
+            self._on_connection(connection)
             context = connection.video.codec_context
             self._on_event(f"connected: {context.name} {context.width}x{context.height}")
         self.stats.state = State.RUNNING

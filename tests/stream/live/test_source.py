@@ -32,8 +32,8 @@ class Reader:
         self.source = Source(
             SourceSettings(parse_address(url, "input"), **{"cap_seconds": 2.0, **settings}),
             self.cancellation,
-            lambda packet, _: self.audio.append(float(packet.pts * packet.time_base)),
-            self.events.append,
+            lambda packet: self.audio.append(float(packet.pts * packet.time_base)),
+            on_event=self.events.append,
         )
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
