@@ -1,7 +1,6 @@
 """The command `sapnet-stream`."""
 
 import argparse
-import math
 import os
 import signal
 import sys
@@ -18,8 +17,11 @@ from sapnet_stream.command import INTERRUPTED, Command, sentence
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import SapnetError
 from sapnet_stream.events import JsonProgress
+from sapnet_stream.live.command import is_live, live
 from sapnet_stream.networks.weights import load_network
 from sapnet_stream.parser import Parser
+from sapnet_stream.parser import number as _number
+from sapnet_stream.parser import pair as _pair
 from sapnet_stream.progress import JobProgress
 from sapnet_stream.stop import Stop
 from sapnet_stream.video.codec import ENCODERS
@@ -41,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _doctor(arguments[1:])
         if arguments[:1] == ["bench"]:
             return bench.main(arguments[1:])
+        if is_live(arguments):
+            return live(arguments, _engine)
         options = _parser().parse_args(arguments)
     except SapnetError as error:
         print(f"sapnet-stream: {sentence(error)}", file=sys.stderr)
@@ -155,19 +159,3 @@ def _doctor(arguments: list[str]) -> int:
     for subject, finding in doctor.report():
         print(f"{subject:16} {finding}")
     return 0
-
-
-def _number(text: str) -> float:
-    """A finite number."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
-    return number
-
-
-def _pair(text: str) -> tuple[str, str]:
-    """An encoder's option and its value."""
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form option=value")
-    return key, value

@@ -10,7 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from aio_rtsp_toolkit.server import RtspServer
+
+from sapnet_stream.engine import DerainEngine
+from sapnet_stream.errors import SapnetError
+from sapnet_stream.flow import Cancelled
+from sapnet_stream.live.address import Address, parse_address
+from sapnet_stream.live.camera import Camera as CameraJob
+from sapnet_stream.live.camera import CameraSettings
+from sapnet_stream.live.ladder import Way
+from sapnet_stream.live.output import Output
+from sapnet_stream.live.source import SourceSettings
+from sapnet_stream.live.status import Status
 
 DEADLINE_SECONDS = 30.0
 UNAUTHORISED = b"RTSP/1.0 401 Unauthorized\r\nCSeq: %s\r\nWWW-Authenticate: Basic realm=x\r\n\r\n"
@@ -174,6 +186,57 @@ class Refuser:
                 client.sendall(UNAUTHORISED % number)
 
 
+class Nothing:
+    """Stands in for the network: changes nothing."""
+
+    name = "nothing"
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+    def check_memory(self, height: int, width: int) -> None:
+        """Everything fits."""
+
+
+class Run:
+    """A camera job on a thread of its own."""
+
+    def __init__(
+        self, source: str | Address, outputs: list[Output], ways: list[Way], **wishes: Any
+    ) -> None:
+        self.events: list[str] = []
+        self.ticks: list[Status] = []
+        self.error: Exception | None = None
+        address = parse_address(source, "input") if isinstance(source, str) else source
+        settings = SourceSettings(address, **{"cap_seconds": 2.0, **wishes})
+        self.camera = CameraJob(
+            CameraSettings(settings, tuple(outputs)), ways, self.events.append, self.ticks.append
+        )
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    @property
+    def status(self) -> Status:
+        return self.camera.status
+
+    def stop(self) -> Status:
+        began = time.monotonic()
+        self.camera.cancel()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        # The promise is five seconds.
+        assert time.monotonic() - began < 5
+        return self.status
+
+    def _run(self) -> None:
+        try:
+            self.camera.run()
+        except Cancelled:
+            return
+        except SapnetError as error:
+            self.error = error
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
@@ -216,3 +279,22 @@ def refuser() -> Iterator[Refuser]:
 def eventually() -> Callable[..., None]:
     """The function that waits for a condition."""
     return wait_until
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Run]]:
+    """A function that begins a camera job."""
+    runs: list[Run] = []
+    engine = DerainEngine(executor=Nothing())
+
+    def begin(
+        source: str | Address, *outputs: Output, ways: list[Way] | None = None, **wishes: Any
+    ) -> Run:
+        ways = ways or [Way("nothing", lambda: engine.frame)]
+        runs.append(Run(source, list(outputs), ways, **wishes))
+        return runs[-1]
+
+    yield begin
+    for each in runs:
+        each.stop()
+    assert not [t for t in threading.enumerate() if t.name.startswith("sapnet-")]
