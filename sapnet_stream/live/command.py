@@ -3,7 +3,7 @@
 import argparse
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 from sapnet_stream.engine import DerainEngine
@@ -13,9 +13,11 @@ from sapnet_stream.live.address import Address, parse_address, read_password
 from sapnet_stream.live.camera import Camera, CameraSettings
 from sapnet_stream.live.console import Console
 from sapnet_stream.live.ladder import Derain, Way
+from sapnet_stream.live.metrics import metrics_of
 from sapnet_stream.live.options import is_live, parser
 from sapnet_stream.live.output import Keep, Output, parse_keep
 from sapnet_stream.live.redact import Redactor
+from sapnet_stream.live.server import Page, parse_listen, serving
 from sapnet_stream.live.smaller import at_half_size
 from sapnet_stream.live.source import SourceSettings
 from sapnet_stream.video.codec import EncoderSettings
@@ -46,8 +48,9 @@ def live(arguments: list[str], engine_of: EngineOf) -> int:
         settings = camera_settings(options)
         ends = [settings.source.address, *(output.address for output in settings.outputs)]
         console = Console(Redactor(ends, typed), options.log, quiet=options.quiet)
+        listen = None if options.metrics is None else parse_listen(options.metrics, options.token)
         camera = Camera(settings, ways(options, engine_of), console.event, console.status)
-        with _stopping(camera):
+        with _serving(listen, camera, options.token), _stopping(camera):
             camera.run()
     except SapnetError as error:
         console.end("error", str(error), error.exit_code)
@@ -134,6 +137,25 @@ def _output(address: Address, options: argparse.Namespace, keep: Keep) -> Output
     # --segment rolls the files among several outputs.
     segment = options.segment if address.scheme == "file" else None
     return Output(address, segment, keep, options.rtsp_transport)
+
+
+def _serving(
+    listen: tuple[str, int] | None, camera: Camera, token: str | None
+) -> AbstractContextManager[object]:
+    if listen is None:
+        return nullcontext()
+    metrics = metrics_of(lambda: camera.status)
+
+    def ready() -> tuple[bool, bytes]:
+        status = camera.status
+        return status.ready, f"{status}\n".encode()
+
+    pages: dict[str, Page] = {
+        "/healthz": lambda: (True, b"alive\n"),
+        "/readyz": ready,
+        "/metrics": lambda: (True, metrics()),
+    }
+    return serving(listen, pages, token)
 
 
 @contextmanager

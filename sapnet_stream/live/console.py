@@ -3,7 +3,7 @@
 The objects of `--log json`; keys are added, never renamed or removed:
 
 - event: `text`, one sentence; also warnings;
-- status, once a second: the values of `sapnet_stream.live.status.Status`;
+- status, once a second: the values of `sapnet_stream.live.status.Status`, buckets left out;
 - error, stopped: `text`, `exit_status`.
 
 All have `time`, of UTC, as in "2026-11-26T09:30:00.123+00:00".
@@ -58,7 +58,10 @@ class Console:
         if self._quiet:
             return
         if self._json:
-            self._write(self._object("status", **asdict(status)))
+            values = asdict(status)
+            # For Prometheus; infinity is no JSON.
+            del values["age_buckets"]
+            self._write(self._object("status", **values))
         elif self._live:
             with self._lock:
                 self._line = self._clean(str(status))

@@ -59,6 +59,8 @@ def parser() -> argparse.ArgumentParser:
     add("--preset", metavar="NAME", help="encoder effort (veryfast)")
     add("--pix-fmt", metavar="NAME", help="pixel format (nearest to the input's)")
     add("--encoder-option", type=pair, action="append", default=[], metavar="K=V", help="more")
+    add("--metrics", metavar="[HOST:]PORT", help="serve /metrics, /healthz and /readyz")
+    add("--token", metavar="TEXT", help="that readers of these must send (none on loopback)")
     add("--log", choices=["text", "json"], default="text", help="on standard error (text)")
     add("--quiet", action="store_true", help="say nothing but errors")
     return made

@@ -1,10 +1,14 @@
 """What a camera job can say of itself at any moment."""
 
 import math
+from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
+from itertools import accumulate
 
 _AGES = 1000
+# Seconds, for histograms.
+AGE_EDGES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, math.inf)
 
 
 class Ages:
@@ -13,17 +17,27 @@ class Ages:
     Attributes:
         frames: so far.
         late: of them, older than the bound that held then.
+        sum_seconds: of all ages.
     """
 
     def __init__(self) -> None:
         self.frames = self.late = 0
+        self.sum_seconds = 0.0
+        self._counts = [0] * len(AGE_EDGES)
         self._latest: deque[float] = deque(maxlen=_AGES)
 
     def add(self, seconds: float, bound_seconds: float) -> None:
         """One more frame."""
         self.frames += 1
         self.late += seconds > bound_seconds
+        self.sum_seconds += seconds
+        self._counts[bisect_left(AGE_EDGES, seconds)] += 1
         self._latest.append(seconds)
+
+    @property
+    def buckets(self) -> tuple[tuple[float, int], ...]:
+        """Pairs of an age and the number of frames that were no older."""
+        return tuple(zip(AGE_EDGES, accumulate(self._counts), strict=True))
 
     def percentile(self, share: float) -> float:
         """The age in seconds that `share` of the last thousand frames did not exceed."""
@@ -65,7 +79,10 @@ class Status:
         reconnects: connections after the first.
         camera_rate: frames/s that come.
         frame_seconds: what deraining one takes.
+        load: share of its time that the device would need for all frames.
         age_seconds, age_p99_seconds: of frames when they have been encoded.
+        age_buckets: pairs of an age in seconds and the number of frames that were no older.
+        age_sum_seconds: of all ages.
         bound_seconds: what no age should exceed.
         late: frames whose age did.
         way: how frames are derained now.
@@ -83,12 +100,20 @@ class Status:
     reconnects: int
     camera_rate: float
     frame_seconds: float
+    load: float
     age_seconds: float
     age_p99_seconds: float
+    age_buckets: tuple[tuple[float, int], ...]
+    age_sum_seconds: float
     bound_seconds: float
     late: int
     way: str
     outputs: tuple[SinkStatus, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Frames come in, and go out to every output."""
+        return self.state == "running" and all(o.state == "running" for o in self.outputs)
 
     def __str__(self) -> str:
         lost = "".join(

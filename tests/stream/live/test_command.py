@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,7 @@ def test_help_fits_the_width_of_a_terminal(capsys: pytest.CaptureFixture[str]) -
         (["rtsp://cam/x", "none", "--keep", "5"], "--keep is for --segment"),
         (["rtsp://cam/x", "none", "--segment", "0"], "--segment must be more than 0"),
         (["rtsp://cam/x", "none", "--also", "-", "--also", "-"], "can be given once"),
+        (["rtsp://cam/x", "none", "--metrics", "0.0.0.0:9100"], "protect it with --token"),
         (["rtsp://cam/x", "none", "--password-env", "NOT_SET"], "NOT_SET of --password-env"),
         (["rtsp://joe:pass-word@cam/x", "none", "--nonsense"], "unrecognized arguments"),
         (["rtsp://joe:pass-word@cam/x", "rtsp://a:pass-word@b/x", "c://d:pass-word@e"], "***@"),
@@ -198,13 +200,19 @@ def test_a_signal_ends_it_in_every_state(
             assert sum(1 for _ in container.decode(video=0)) > 5
 
 
-def test_a_program_that_is_killed_leaves_no_child_and_a_file_that_plays(
+def test_a_program_that_is_watched_and_killed_leaves_no_child_and_a_file_that_plays(
     camera: Any, program: Callable[..., Program], eventually: Eventually, tmp_path: Path
 ) -> None:
-    started = program(camera.url("camera.mp4"), tmp_path / "a.mp4", "--log", "json")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        page = f"http://127.0.0.1:{free.getsockname()[1]}"
+    wishes = ("--log", "json", "--metrics", page.rpartition(":")[2])
+    started = program(camera.url("camera.mp4"), tmp_path / "a.mp4", *wishes)
     eventually(lambda: '"frames_out": 1' in started.hear())
     eventually(lambda: len(started.states()) > 4)
     assert len(started.family()) == 2
+    for name, text in {"healthz": "alive", "readyz": "running", "metrics": "sapnet_age"}.items():
+        with urllib.request.urlopen(f"{page}/{name}", timeout=20) as answer:
+            assert text in answer.read().decode()
     started.end(signal.SIGKILL)
     eventually(lambda: not started.family())
     with av.open(str(tmp_path / "a.mp4")) as container:
