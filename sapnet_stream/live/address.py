@@ -74,7 +74,9 @@ class Address:
     def url(self) -> str:
         """For FFmpeg alone: it holds the password."""
         if not self.host:
-            return f"file:{self.path}" if self.scheme != "pipe" else "pipe:"
+            # A device's name is no address.
+            special = {"pipe": "pipe:", "v4l2": self.path}
+            return special.get(self.scheme, f"file:{self.path}")
         return f"{self.scheme}://{self._userinfo}{self.host}{self.path}"
 
     @property

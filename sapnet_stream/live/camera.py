@@ -14,7 +14,7 @@ from sapnet_stream.live.output import Output
 from sapnet_stream.live.pace import Pace
 from sapnet_stream.live.program import Program, Unit
 from sapnet_stream.live.sink import Sink
-from sapnet_stream.live.source import Source, SourceSettings
+from sapnet_stream.live.source import Source, SourceSettings, State
 from sapnet_stream.live.status import Ages, SinkStatus, Status
 from sapnet_stream.live.template import describe_stream
 from sapnet_stream.video.codec import EncoderSettings
@@ -143,6 +143,7 @@ class Camera:
     def _connected(self, connection: Connection) -> None:
         audio = connection.audio
         self._program.hear(None if audio is None else describe_stream(audio))
+        self._pace.resume()
 
     def _heard(self, packet: Any) -> None:
         self._program.sound(packet)
@@ -186,10 +187,11 @@ class Camera:
                     f"a frame takes {pace.frame_seconds:.2g} s and becomes "
                     f"{pace.bound_seconds:.2g} s old at most; {self._program.encoder}".rstrip("; ")
                 )
-            said = pace.check()
+            running = self._source.stats.state == State.RUNNING
+            said = pace.check() if running else None
             if said is not None:
                 self._on_event(said)
-            if self._ladder.step(pace.slow, pace.load, time.monotonic()):
+            if running and self._ladder.step(pace.slow, pace.load, time.monotonic()):
                 pace.forget()
                 self._on_event(f"deraining with {self._ladder.way.name} from now on")
             self._on_tick(self.status)

@@ -58,6 +58,10 @@ def live(arguments: list[str], engine_of: EngineOf) -> int:
     except Cancelled:
         console.end("stopped", f"stopped; {camera.status}", STOPPED)
         return STOPPED
+    except KeyboardInterrupt:
+        # While the network was loaded.
+        console.end("stopped", "stopped before it began", STOPPED)
+        return STOPPED
     console.event(str(camera.status))
     return 0
 
@@ -108,7 +112,7 @@ def ways(options: argparse.Namespace, engine_of: EngineOf) -> list[Way]:
         made.append(Way(f"{engine.description}, at half the size", lambda: half))
     if options.when_slow == "fewer-stages":
         for stages in FEWER_STAGES:
-            if stages < (options.stages or FEWER_STAGES[0] + 1):
+            if options.stages is None or stages < options.stages:
                 fewer = engine_of(argparse.Namespace(**{**vars(options), "stages": stages}))
                 made.append(Way(fewer.description, _begins(fewer)))
     return made

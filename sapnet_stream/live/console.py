@@ -10,6 +10,7 @@ All have `time`, of UTC, as in "2026-11-26T09:30:00.123+00:00".
 """
 
 import json
+import shutil
 import sys
 import threading
 import time
@@ -64,7 +65,8 @@ class Console:
             self._write(self._object("status", **values))
         elif self._live:
             with self._lock:
-                self._line = self._clean(str(status))
+                # One that is broken in two cannot be erased.
+                self._line = self._clean(str(status))[: shutil.get_terminal_size().columns - 1]
                 self._file.write(f"{_ERASE}{self._line}")
                 self._file.flush()
         elif time.monotonic() - self._said_seconds >= LINE_SECONDS:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 FRAMES_OF_AGE = 2.5
 _WINDOW_SECONDS = 5.0
 _MEASURED = 9
+_MOST_ARRIVALS = 1500
 # Beyond 1 frames are dropped. The gap between the two keeps it from saying so by turns.
 SLOW, FAST = 1.05, 0.9
 
@@ -31,7 +32,7 @@ class Pace:
     ) -> None:
         self._max_latency_seconds = max_latency_seconds
         self._now = now
-        self._arrivals: deque[float] = deque()
+        self._arrivals: deque[float] = deque(maxlen=_MOST_ARRIVALS)
         self._frames: deque[float] = deque(maxlen=_MEASURED)
         self._first_seconds: float | None = None
         self._began_seconds: float | None = None
@@ -43,8 +44,6 @@ class Pace:
         if self._first_seconds is None:
             self._first_seconds = now
         self._arrivals.append(now)
-        while self._arrivals[0] < now - _WINDOW_SECONDS:
-            self._arrivals.popleft()
 
     def begin(self) -> None:
         """The device begins a frame."""
@@ -60,7 +59,12 @@ class Pace:
         """What follows is derained in another way."""
         self._frames.clear()
         self.slow = False
-        self._first_seconds = self._now()
+        self.resume()
+
+    def resume(self) -> None:
+        """Frames come again after an outage; before that, their rate meant nothing."""
+        self._arrivals.clear()
+        self._first_seconds = None
 
     @property
     def measured(self) -> bool:
@@ -82,10 +86,13 @@ class Pace:
     @property
     def camera_rate(self) -> float:
         """Frames per second that come, over the last seconds."""
-        if self._first_seconds is None:
+        first = self._first_seconds
+        if first is None:
             return 0.0
-        seconds = min(_WINDOW_SECONDS, self._now() - self._first_seconds)
-        return len(self._arrivals) / max(seconds, 0.1)
+        now = self._now()
+        seconds = min(_WINDOW_SECONDS, now - first)
+        count = sum(each > now - _WINDOW_SECONDS for each in tuple(self._arrivals))
+        return count / max(seconds, 0.1)
 
     @property
     def load(self) -> float:
@@ -94,7 +101,8 @@ class Pace:
 
     def check(self) -> str | None:
         """A sentence when the device falls behind or keeps up again; call it once a second."""
-        if self._first_seconds is None or self._now() - self._first_seconds < _WINDOW_SECONDS:
+        first = self._first_seconds
+        if first is None or self._now() - first < _WINDOW_SECONDS:
             return None
         if not self.slow and self.load > SLOW:
             self.slow = True

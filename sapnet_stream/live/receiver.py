@@ -24,8 +24,6 @@ from sapnet_stream.live.template import FLUSH_PACKETS
 # FFmpeg looks at so much of a stream to find its size and codec; not at its rate, which takes
 # a second.
 _PROBE = {"fpsprobesize": "0", "analyzeduration": "2000000"}
-# A server that is alive sends something within this time; the parent waits less.
-_READ_SECONDS = 5.0
 _COUNTS_SECONDS = 1.0
 
 
@@ -33,8 +31,8 @@ class Receiver:
     """Copies the first video stream and the first of sound.
 
     Args:
-        settings: url, host, format, options, open_seconds, pace, origin_seconds and
-            floor_seconds, see `Source`.
+        settings: url, host, format, options, open_seconds, read_seconds, pace, origin_seconds
+            and floor_seconds, see `Source`.
         pipe: where the packets go.
         reports: where the rest is told.
     """
@@ -79,7 +77,7 @@ class Receiver:
             settings["url"],
             format=settings["format"],
             options={**_PROBE, **settings["options"]},
-            timeout=(settings["open_seconds"], _READ_SECONDS),
+            timeout=(settings["open_seconds"], settings["read_seconds"]),
             buffer_size=1 << 16,
         )
         return container

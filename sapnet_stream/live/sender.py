@@ -6,6 +6,7 @@ at its end.
 """
 
 import errno
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -32,7 +33,8 @@ class Sender:
     """Copies all packets.
 
     Args:
-        settings: url or path, format, options, flags, segment_seconds and keep, see `Output`.
+        settings: url and host or path, format, options, flags, segment_seconds and keep, see
+            `Session`.
         reports: where is told what is open.
     """
 
@@ -93,6 +95,9 @@ class Sender:
         settings = self._settings
         name = self._name()
         url = settings["url"] if name is None else f"file:{name}"
+        if settings["host"]:
+            # FFmpeg does not tell an unknown host from other failures.
+            socket.getaddrinfo(settings["host"], None)
         self._target = av.open(url, "w", format=settings["format"], options=settings["options"])
         self._target.flags |= settings["flags"]
         self._copies = {}

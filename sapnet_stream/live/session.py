@@ -83,6 +83,7 @@ class Session:
         path = output.address.path if output.is_file else None
         settings = {
             "url": output.url,
+            "host": output.address.bare_host,
             "path": path,
             "format": output.format,
             "options": output.options,

@@ -1,5 +1,6 @@
 """A live stream as packets, whatever happens to the connection."""
 
+import math
 import subprocess
 import time
 from collections import Counter
@@ -23,6 +24,8 @@ from sapnet_stream.video.container import READABLE
 OPEN_SECONDS = 4.0
 # Beyond what the open may take: a process to start on a busy machine.
 _START_SECONDS = 6.0
+# HLS comes in pieces of several seconds.
+PIECE_SECONDS = 30.0
 # Sound goes on and pictures do not.
 FROZEN_SECONDS = 10.0
 FORMATS = {
@@ -72,6 +75,14 @@ class SourceSettings:
     stall_seconds: float = 1.5
     silence_seconds: float = 4.0
     cap_seconds: float = 30.0
+
+    @property
+    def patience_seconds(self) -> float:
+        """`silence_seconds`, or more where silence is usual."""
+        if self.address.scheme == "pipe":
+            return math.inf
+        http = self.address.scheme in ("http", "https")
+        return max(self.silence_seconds, PIECE_SECONDS) if http else self.silence_seconds
 
     @property
     def options(self) -> dict[str, str]:
@@ -200,6 +211,8 @@ class Source:
             "format": FORMATS.get(address.scheme),
             "options": self._settings.options,
             "open_seconds": OPEN_SECONDS,
+            # The child gives up by itself if nobody ends it.
+            "read_seconds": min(self._settings.patience_seconds, PIECE_SECONDS) + 1,
             "pace": self._settings.realtime,
             "origin_seconds": self._origin_seconds,
             "floor_seconds": self._last_seconds,
@@ -218,15 +231,15 @@ class Source:
                     return True
                 if not packet.size:
                     continue
+                self._check()
+                self._take_reports(child, base)
                 self._arrived(packet, connection)
                 if packet.stream.type == "audio":
                     self._on_audio(packet)
-                    continue
-                video_seconds = now
-                self._packets += 1
-                yield LivePacket(packet, connection, self._packets, now)
-                self._take_reports(child, base)
-                self._check()
+                else:
+                    video_seconds = now
+                    self._packets += 1
+                    yield LivePacket(packet, connection, self._packets, now)
             return False
         finally:
             self._take_reports(child, base)
@@ -259,11 +272,12 @@ class Source:
         """Whether to wait on, after so much silence."""
         if self._cancellation.cancelled:
             return False
+        patience_seconds = self._settings.patience_seconds
         if self.stats.state == State.CONNECTING:
-            return quiet_seconds < OPEN_SECONDS + _START_SECONDS
+            return quiet_seconds < max(OPEN_SECONDS + _START_SECONDS, patience_seconds)
         if quiet_seconds > self._settings.stall_seconds:
             self.stats.state = State.STALLED
-        return quiet_seconds < self._settings.silence_seconds
+        return quiet_seconds < patience_seconds
 
     def _give_up(self, fault: Fault) -> None:
         """Stop where waiting is of no use, or has lasted long enough."""

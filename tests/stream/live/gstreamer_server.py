@@ -42,7 +42,8 @@ camera = factory(
 camera.set_shared(True)
 push = factory(
     "( rtph264depay name=depay0 ! video/x-h264,stream-format=byte-stream "
-    f"! filesink sync=false location={file} rtpmp4gdepay name=depay1 ! fakesink sync=false )"
+    f"! filesink buffer-mode=2 sync=false location={file} "
+    "rtpmp4gdepay name=depay1 ! fakesink sync=false )"
 )
 push.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
 mounts = server.get_mount_points()

@@ -89,6 +89,11 @@ def test_credentials_are_quoted_and_an_at_sign_in_a_url_is_no_end() -> None:
         parse_address("rainy.mkv", "input").with_credentials("joe", None)
 
 
+def test_files_are_never_taken_for_addresses() -> None:
+    assert parse_address("concat:a|b", "input").url == "file:concat:a|b"
+    assert parse_address("/dev/video0", "input").url == "/dev/video0"
+
+
 def test_the_host_to_look_up_has_no_port() -> None:
     hosts = {
         "rtsp://cam:554/s": "cam",

@@ -227,6 +227,15 @@ def test_an_output_that_is_not_there_is_tried_again(
     assert job.status.state == "running"
 
 
+def test_an_output_at_an_unknown_host_ends_the_job(camera: Any, run: Callable[..., Run]) -> None:
+    job = run(camera.url("camera.mp4"), output("rtsp://camera.invalid/out"))
+    job.thread.join(15)
+    # Without a resolver nobody can tell, and it goes on.
+    assert "there is no host of that name" in str(job.error) or "cannot be looked up" in str(
+        job.events
+    )
+
+
 def test_a_file_that_cannot_be_written_ends_the_job(
     camera: Any, run: Callable[..., Run], tmp_path: Path
 ) -> None:

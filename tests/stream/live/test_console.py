@@ -3,6 +3,8 @@
 import io
 import json
 
+import pytest
+
 from sapnet_stream.live.address import parse_address
 from sapnet_stream.live.console import Console
 from sapnet_stream.live.redact import Redactor
@@ -27,16 +29,17 @@ def console(form: str, file: io.StringIO, quiet: bool = False) -> Console:
     return Console(Redactor([CAMERA]), form, quiet=quiet, file=file)
 
 
-def test_on_a_terminal_there_is_one_line_that_changes() -> None:
+def test_on_a_terminal_there_is_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "70")
     file = Terminal()
     shown = console("text", file)
     shown.status(status(frames_out=7, dropped=2))
     shown.event("connected")
     shown.status(status(frames_out=8))
     assert file.getvalue().replace("\r\x1b[2K", "|") == (
-        "|running: 7 frames, 0 frames/s in, age 0.00 s, 2 dropped; b backing-off"
+        "|running: 7 frames, 0 frames/s in, age 0.00 s, 2 dropped; b backing-of"
         "|sapnet-stream: connected\n"
-        "running: 7 frames, 0 frames/s in, age 0.00 s, 2 dropped; b backing-off"
+        "running: 7 frames, 0 frames/s in, age 0.00 s, 2 dropped; b backing-of"
         "|running: 8 frames, 0 frames/s in, age 0.00 s; b backing-off"
     )
 

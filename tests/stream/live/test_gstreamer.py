@@ -121,10 +121,10 @@ def test_a_stream_is_pushed_to_a_server_that_stops_listening_for_a_while(
     target = Output(push.with_credentials(USER, PASSWORD))
     job = run(camera.url("camera.mp4"), target, file)
     eventually(lambda: job.status.outputs[0].state == "running")
-    eventually(lambda: server.file.exists() and server.file.stat().st_size > 10_000)
+    eventually(lambda: server.file.exists() and server.file.stat().st_size > 3000)
     server.process.send_signal(signal.SIGSTOP)
     count = job.status.frames_out
-    eventually(lambda: job.status.frames_out > count + 50)
+    eventually(lambda: job.status.frames_out > count + 25)
     server.process.send_signal(signal.SIGCONT)
     server.kill()
     eventually(lambda: job.status.outputs[0].state == "backing-off")
@@ -136,4 +136,4 @@ def test_a_stream_is_pushed_to_a_server_that_stops_listening_for_a_while(
     assert time.monotonic() - began < 5
     assert status.outputs[1].skipped == 0
     with av.open(str(tmp_path / "pushed-first.h264")) as container:
-        assert sum(1 for _ in container.decode(video=0)) > 10
+        assert sum(1 for _ in container.decode(video=0)) > 5

@@ -1,5 +1,9 @@
 """The source against a real server: every fault ends in another attempt or a clear sentence."""
 
+import contextlib
+import functools
+import http.server
+import os
 import socket
 import threading
 import time
@@ -9,10 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from sapnet_stream.errors import InputError
 from sapnet_stream.flow import Cancellation, Cancelled
+from sapnet_stream.live import source
 from sapnet_stream.live.address import parse_address
 from sapnet_stream.live.fault import Fault
 from sapnet_stream.live.source import Source, SourceSettings, State
@@ -161,6 +167,65 @@ def test_a_spoilt_connection_is_made_anew(
     assert grows(reader.video) and grows(reader.audio)
 
 
+def test_sound_alone_is_no_stream(
+    camera: Any,
+    make_clip: Callable[..., Path],
+    sound: Callable[[str], Any],
+    read: Callable[..., Reader],
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(source, "FROZEN_SECONDS", 1.0)
+    times = [*range(10), 249]
+    options = {"bf": "0", "preset": "ultrafast"}
+    make_clip(
+        "gap.mp4", "libx264", ticks=times, noise=False, sounds=[sound("aac")], options=options
+    )
+    reader = read(camera.url("gap.mp4"))
+    eventually(lambda: reader.stats.fault == Fault.FROZEN)
+
+
+def test_many_outages_leave_nothing_behind(
+    camera: Any, proxy: Any, read: Callable[..., Reader], eventually: Eventually
+) -> None:
+    reader = read(camera.url("camera.mp4", proxy.port), cap_seconds=0.1)
+    open_files, threads = [], []
+    for outage in range(1, 6):
+        count = len(reader.video)
+        eventually(lambda count=count: len(reader.video) > count + 3)
+        open_files.append(sum("pipe:" in link for link in _links()))
+        threads.append(sum(t.name.startswith("Thread-") for t in threading.enumerate()))
+        proxy.cut()
+        eventually(lambda outage=outage: reader.stats.connections > outage)
+    assert max(open_files) <= open_files[0] and max(threads) <= threads[0] + 2
+    assert grows(reader.video)
+
+
+def test_hls_by_http(
+    make_clip: Callable[..., Path],
+    read: Callable[..., Reader],
+    eventually: Eventually,
+    tmp_path: Path,
+) -> None:
+    clip = make_clip("in.mkv", "libx264", ticks=range(100), noise=False)
+    with av.open(str(clip)) as old, av.open(str(tmp_path / "a.m3u8"), "w", format="hls") as new:
+        copy = new.add_stream_from_template(old.streams.video[0], opaque=True)
+        for packet in old.demux():
+            if packet.size:
+                packet.stream = copy
+                new.mux(packet)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        reader = read(f"http://127.0.0.1:{server.server_port}/a.m3u8")
+        eventually(lambda: len(reader.video) > 90)
+        reader.stop()
+        server.shutdown()
+        thread.join()
+
+
 def test_a_slow_network_loses_nothing(
     camera: Any, proxy: Any, read: Callable[..., Reader], eventually: Eventually
 ) -> None:
@@ -253,6 +318,15 @@ def test_a_file_that_is_none_is_one_sentence(read: Callable[..., Reader], tmp_pa
     assert str(reader.error).endswith(
         "none.mkv: there is no stream of that name: correct it, or add --persist to go on trying"
     )
+
+
+def _links() -> list[str]:
+    found = []
+    for each in Path("/proc/self/fd").iterdir():
+        # Other threads close theirs meanwhile.
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(each))
+    return found
 
 
 def _write_sound(path: Path) -> None:
