@@ -25,6 +25,7 @@ from sapnet_stream.live.fault import Fault, fault_of
 from sapnet_stream.live.output import Keep, free_path, prune, timed_path
 from sapnet_stream.live.template import NO_PROBE
 
+_PACKED_SAMPLES, _PLAIN_SAMPLES = ("pcm_alaw", "pcm_mulaw"), "pcm_s16le"
 # MPEG-TS takes any codec, and marks those it does not know as data.
 _TS_SOUND = ("aac", "mp2", "mp3", "ac3", "eac3", "opus", "dts")
 
@@ -87,6 +88,9 @@ class Sender:
             # A file begins at zero.
             packet.pts -= round(self._begin / packet.time_base)
             packet.dts = packet.pts
+        plain = copy.codec_context.name == _PLAIN_SAMPLES != packet.stream.codec_context.name
+        if plain:
+            packet = _plain(packet)
         packet.stream = copy
         assert self._target is not None
         self._target.mux_one(packet)
@@ -102,19 +106,35 @@ class Sender:
         self._target.flags |= settings["flags"]
         self._copies = {}
         for stream in streams:
-            codec = stream.codec_context.name
-            strange = stream.type == "audio" and codec not in _TS_SOUND
-            try:
-                if strange and settings["format"] in ("mpegts", "hls"):
-                    raise ValueError(codec)
-                copy = self._target.add_stream_from_template(stream, opaque=True)
-            except ValueError:
-                self._reports.write(left_out=f"{stream.type} in {codec}")
-                continue
-            self._copies[stream.index] = copy
+            copy = self._copy(stream, self._target)
+            if copy is None:
+                self._reports.write(left_out=f"{stream.type} in {stream.codec_context.name}")
+            else:
+                self._copies[stream.index] = copy
         self._target.start_encoding()
         self._begin = begin
         self._reports.write(open=str(name or ""))
+
+    def _copy(self, stream: Any, target: av.container.OutputContainer) -> Stream | None:
+        """The target's stream for one of the source's, None where it cannot hold that."""
+        codec = stream.codec_context.name
+        strange = stream.type == "audio" and codec not in _TS_SOUND
+        if strange and self._settings["format"] in ("mpegts", "hls"):
+            return None
+        try:
+            same: Stream = target.add_stream_from_template(stream, opaque=True)
+            return same
+        except ValueError:
+            if codec not in _PACKED_SAMPLES:
+                return None
+        # The sound of many cameras, G.711, which Matroska knows as plain samples only.
+        try:
+            plain = target.add_stream(_PLAIN_SAMPLES, rate=stream.codec_context.sample_rate)
+        except ValueError:
+            return None
+        assert isinstance(plain, av.AudioStream)
+        plain.codec_context.layout = stream.codec_context.layout
+        return plain
 
     def _name(self) -> Path | None:
         """Of the next file, for outputs that are files."""
@@ -131,6 +151,15 @@ class Sender:
         self._target = None
         if self._path is not None and self._settings["segment_seconds"] is not None:
             prune(self._path, self._keep, time.time())
+
+
+def _plain(packet: Any) -> Any:
+    """A packet of packed samples as one of samples of 16 bits."""
+    data = b"".join(frame.to_ndarray().tobytes() for frame in packet.decode())
+    plain = av.Packet(data)
+    plain.pts = plain.dts = packet.pts
+    plain.duration, plain.time_base = packet.duration, packet.time_base
+    return plain
 
 
 def send(settings: dict[str, Any], pipe: FileIO, reports: Reports) -> Fault:

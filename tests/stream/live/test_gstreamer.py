@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
 from sapnet_stream.live.address import parse_address
@@ -63,17 +64,24 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def test_a_camera_with_a_password_of_any_characters(
     server: Server, run: Callable[..., Any], eventually: Any, tmp_path: Path, transport: str
 ) -> None:
-    # Matroska files cannot hold the sound of this camera, and that is said.
-    files = [Output(parse_address(str(tmp_path / f"out.{e}"), "output")) for e in ("mov", "mkv")]
+    # MPEG-TS cannot hold the sound of this camera, G.711, and Matroska holds it as samples.
+    sounds = {"mov": "pcm_alaw", "mkv": "pcm_s16le", "ts": None}
+    files = [Output(parse_address(str(tmp_path / f"out.{e}"), "output")) for e in sounds]
     job = run(server.address("mjpeg").with_credentials(USER, PASSWORD), *files, transport=transport)
     eventually(lambda: job.status.frames_out > 30)
     job.stop()
     assert job.events[0] == "connected: mjpeg 64x48"
     assert any("left out" in e and e.endswith("audio in pcm_alaw") for e in job.events)
-    with av.open(str(tmp_path / "out.mov")) as container:
-        names = [stream.codec_context.name for stream in container.streams]
-        assert names == ["h264", "pcm_alaw"], job.events
-        assert sum(1 for _ in container.decode(video=0)) > 25
+    for ending, codec in sounds.items():
+        with av.open(str(tmp_path / f"out.{ending}")) as container:
+            names = [stream.codec_context.name for stream in container.streams]
+            assert names == ["h264", codec][: 2 if codec else 1], job.events
+            assert sum(1 for _ in container.decode(video=0)) > 25
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        sound = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+    # GStreamer's tone of 440 Hz.
+    tone = np.abs(np.fft.rfft(sound)).argmax() * 8000 / len(sound)
+    assert abs(tone - 440) < 5
     assert PASSWORD not in "".join(job.events) and USER not in "".join(job.events)
 
 
