@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from sapnet_stream.bench_model import ModelResult, measure_models
+from sapnet_stream.bench_model import VIDEO, ModelResult, measure_models
 from sapnet_stream.bench_pipeline import PipelineResult, measure_pipeline
 from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.weights import load_network
@@ -22,7 +22,6 @@ COLUMNS = [
     *("date", "cpu", "threads", "what", "runtime", "dtype", "height", "width", "unit"),
     *("median", "p20", "p80", "runs", "ratio", "baseline", "command"),
 ]
-BASELINE = "published torch float32"
 
 
 def main(arguments: list[str]) -> int:
@@ -71,7 +70,7 @@ def cpu_name() -> str:
 
 
 def _model_rows(results: list[ModelResult]) -> Iterator[dict[str, str]]:
-    published = {(r.height, r.width): r for r in results if r is _first_of_size(results, r)}
+    """A row per result and baseline: the published network, and for videos the folded one too."""
     for result in results:
         row = {
             "what": result.name,
@@ -80,19 +79,21 @@ def _model_rows(results: list[ModelResult]) -> Iterator[dict[str, str]]:
             "height": str(result.height),
             "width": str(result.width),
             "unit": "s/frame",
-            "baseline": BASELINE,
         }
-        if result.seconds:
-            base = published[result.height, result.width]
+        if not result.seconds:
+            yield row
+            continue
+        row |= _spread(result.seconds)
+        baselines = [("published", "float32"), ("folded", result.dtype)]
+        for name, dtype in baselines if result.name in VIDEO else baselines[:1]:
+            base = next((r for r in results if r.is_baseline(name, dtype, result)), None)
+            if base is None:
+                yield row
+                continue
             # Run by run, so that a slow minute counts on both sides.
             pairs = zip(base.seconds, result.seconds, strict=True)
-            row |= _spread(result.seconds)
-            row["ratio"] = f"{statistics.median(b / s for b, s in pairs):.2f}"
-        yield row
-
-
-def _first_of_size(results: list[ModelResult], like: ModelResult) -> ModelResult:
-    return next(r for r in results if (r.height, r.width) == (like.height, like.width))
+            ratio = statistics.median(b / s for b, s in pairs)
+            yield row | {"ratio": f"{ratio:.2f}", "baseline": f"{name} torch {dtype}"}
 
 
 def _pipeline_rows(result: PipelineResult) -> list[dict[str, str]]:

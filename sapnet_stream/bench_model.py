@@ -5,7 +5,6 @@ that a machine whose speed drifts slows them alike.
 """
 
 import importlib.util
-import statistics
 import tempfile
 import time
 import warnings
@@ -17,11 +16,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sapnet_stream.bench_video import video
 from sapnet_stream.networks.executor import default_dtype
 from sapnet_stream.networks.folded import FoldedExecutor
 from sapnet_stream.networks.sapnet import SAPNet
 
 SIZES = ((360, 640), (180, 320))  # height, width
+VIDEO = STILL, MOVING = "video, camera still", "video, camera moves"
+LARGE = ((1080, 1920),)
+"""Sizes for the quickest contenders only."""
 
 
 @dataclass(frozen=True)
@@ -43,30 +46,46 @@ class ModelResult:
     width: int
     seconds: list[float]
 
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
+    def is_baseline(self, name: str, dtype: str, other: "ModelResult") -> bool:
+        """Whether this is that network in PyTorch, on the other's size."""
+        return (
+            (self.name, self.dtype) == (name, dtype)
+            and self.runtime.startswith("torch ")
+            and (self.height, self.width) == (other.height, other.width)
+        )
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to run the network; `prepare` returns what is timed, None if not installed."""
+    """A way to run a network; `prepare` gives what is timed.
+
+    Attributes:
+        name: whose graph, or which network.
+        package: the runtime's.
+        dtype: of the arithmetic.
+        prepare: from the network and a picture; what needs no other network ignores it.
+        more: packages it needs beside.
+        large: quick enough for `LARGE` too.
+    """
 
     name: str
     package: str
     dtype: str
     prepare: Callable[[SAPNet, Tensor], Callable[[], object]]
+    more: tuple[str, ...] = ()
+    large: bool = False
 
     @property
     def runtime(self) -> str:
-        """Package and version."""
-        if not self.installed:
-            return f"{self.package} not installed"
+        """Package and version, or what is not installed."""
+        if self.missing:
+            return f"{', '.join(self.missing)} not installed"
         return f"{self.package} {metadata.version(self.package)}"
 
     @property
-    def installed(self) -> bool:
-        return importlib.util.find_spec(self.package) is not None
+    def missing(self) -> list[str]:
+        """Packages to install first."""
+        return [p for p in (self.package, *self.more) if importlib.util.find_spec(p) is None]
 
 
 def contenders() -> list[Contender]:
@@ -74,13 +93,17 @@ def contenders() -> list[Contender]:
     able = default_dtype(torch.device("cpu")) == torch.bfloat16
     listed = [
         Contender("published", "torch", "float32", _published),
-        Contender("published", "onnxruntime", "float32", _onnxruntime),
+        Contender("published", "onnxruntime", "float32", _onnxruntime, ("onnx", "onnxscript")),
         Contender("published", "openvino", "float32", _openvino("f32")),
         Contender("folded", "torch", "float32", _folded(torch.float32)),
         Contender("rearranged", "openvino", "float32", _rearranged(torch.float32)),
         Contender("published", "openvino", "bfloat16", _openvino("bf16")),
-        Contender("folded", "torch", "bfloat16", _folded(torch.bfloat16)),
+        Contender("folded", "torch", "bfloat16", _folded(torch.bfloat16), large=True),
         Contender("rearranged", "openvino", "bfloat16", _rearranged(torch.bfloat16)),
+        Contender(STILL, "torch", "float32", video(torch.float32, moving=False)),
+        Contender(STILL, "torch", "bfloat16", video(torch.bfloat16, moving=False), large=True),
+        Contender(MOVING, "torch", "float32", video(torch.float32, moving=True)),
+        Contender(MOVING, "torch", "bfloat16", video(torch.bfloat16, moving=True), large=True),
     ]
     # Without instructions for it bfloat16 is emulated; nobody would choose that.
     return [c for c in listed if able or c.dtype == "float32"]
@@ -89,9 +112,10 @@ def contenders() -> list[Contender]:
 def measure_models(network: SAPNet, runs: int) -> Iterator[ModelResult]:
     """Time every contender at every size, `runs` rounds after one warm-up."""
     network = network.eval().requires_grad_(False)
-    for height, width in SIZES:
+    for height, width in (*SIZES, *LARGE):
         image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-        ready = [(c, c.prepare(network, image) if c.installed else None) for c in contenders()]
+        listed = [c for c in contenders() if c.large or (height, width) in SIZES]
+        ready = [(c, None if c.missing else c.prepare(network, image)) for c in listed]
         seconds: list[list[float]] = [[] for _ in ready]
         for run in range(runs + 1):
             for (_, call), taken in zip(ready, seconds, strict=True):

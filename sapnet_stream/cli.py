@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import SapnetError
 from sapnet_stream.events import JsonProgress
 from sapnet_stream.live.command import is_live, live
-from sapnet_stream.networks.weights import load_network
+from sapnet_stream.models import BUNDLED_WEIGHTS, Kind, Models
 from sapnet_stream.parser import Parser
 from sapnet_stream.parser import number as _number
 from sapnet_stream.parser import pair as _pair
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         if arguments[:1] == ["bench"]:
             return bench.main(arguments[1:])
         if is_live(arguments):
-            return live(arguments, _engine)
+            return live(arguments, _live_engine)
         options = _parser().parse_args(arguments)
     except SapnetError as error:
         print(f"sapnet-stream: {sentence(error)}", file=sys.stderr)
@@ -52,9 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
     with _progress(options) as progress:
         try:
             stop = Stop()
-            command = Command(options, arguments, progress, stop)
+            models = Models(options.model, options.weights)
+            command = Command(options, arguments, models, progress, stop)
             with _stopping(stop, MOST_SIGNALS if command.resumable else 0):
-                return command.run(_engine(options))
+                return command.run(cache(lambda kind: _engine(options, models, kind)))
         except SapnetError as error:
             progress.fail(sentence(error), error.exit_code)
             return error.exit_code
@@ -105,11 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--strength", type=_number, default=1.0, metavar="0..1", help="how much rain goes (1)")
     add("--compare", choices=list(COMPARISONS), help="write input and output in one picture")
     add("--preview", type=int, metavar="FRAME", help="only this frame, both ways, as an image")
-    add("--stages", type=int, metavar="1..6", help="looks at each frame; fewer is faster (6)")
+    add("--model", choices=list(BUNDLED_WEIGHTS), help="remember past frames, or see each alone")
+    add("--stages", type=int, metavar="1..6", help="looks of --model sapnet; fewer is faster (6)")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (a GPU if there is one)")
     add("--dtype", choices=list(DTYPES), help="arithmetic (the device's fastest)")
     add("--memory", type=_number, metavar="GIB", help="most a frame may use (what is free)")
-    add("--weights", metavar="NAME|FILE", help="the network's weights (sapnet)")
+    add("--weights", metavar="NAME|FILE", help="a network's weights (bundled ones)")
     add("--deinterlace", action="store_true", help="whole pictures of frames that are two fields")
     add("--codec", metavar="NAME", help=f"{', '.join(ENCODERS)}, h264_nvenc ... (the input's)")
     add("--crf", type=_number, metavar="0..63", help="quality, lower is better (h264: 18)")
@@ -137,19 +140,24 @@ def _progress(options: argparse.Namespace) -> JobProgress | JsonProgress:
         return JsonProgress()
     # A file may be called "[red].mp4": names are not markup.
     console = Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
-    cheaper = "--duration SECONDS tries a part first" if options.stages == 1 else CHEAPER
+    stages = options.model == "sapnet" and options.stages != 1
+    cheaper = CHEAPER if stages else "--duration SECONDS tries a part first"
     return JobProgress(console, cheaper, quiet=options.quiet)
 
 
-def _engine(options: argparse.Namespace) -> DerainEngine:
+def _engine(options: argparse.Namespace, models: Models, kind: Kind) -> DerainEngine:
     return DerainEngine(
-        load_network(options.weights),
+        models.network(kind),
         device=options.device,
         dtype=DTYPES.get(options.dtype),
         stages=options.stages,
         strength=options.strength,
         memory_bytes=None if options.memory is None else int(options.memory * 2**30),
     )
+
+
+def _live_engine(options: argparse.Namespace) -> DerainEngine:
+    return _engine(options, Models(options.model, options.weights), "video")
 
 
 def _doctor(arguments: list[str]) -> int:

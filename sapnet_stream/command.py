@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 from sapnet_stream.derain import Report, Start, derain_file
@@ -12,7 +13,7 @@ from sapnet_stream.events import JsonProgress
 from sapnet_stream.folder import derain_folder, plan_folder
 from sapnet_stream.image import derain_image
 from sapnet_stream.job import Job
-from sapnet_stream.networks.weights import find_weights
+from sapnet_stream.models import Kind, Models
 from sapnet_stream.preview import preview
 from sapnet_stream.progress import JobProgress, JobSettings
 from sapnet_stream.still.write import IMAGE_ENDINGS
@@ -33,6 +34,7 @@ class Command:
     Args:
         options: as they were parsed.
         arguments: as they were typed, to say how to go on.
+        models: what derains.
         progress: told what happens.
         stop: asked once, ends the job where it can go on from.
     """
@@ -41,10 +43,12 @@ class Command:
         self,
         options: argparse.Namespace,
         arguments: list[str],
+        models: Models,
         progress: JobProgress | JsonProgress,
         stop: Stop,
     ) -> None:
         self._options = options
+        self._models = models
         self._progress = progress
         self._stop = stop
         kept = [each for each in arguments if each not in ("--resume", "--keep-partial")]
@@ -55,8 +59,11 @@ class Command:
         """Whether what is done of the job when it is stopped is of use."""
         return not (self._options.preview is not None or self._is_image)
 
-    def run(self, engine: DerainEngine) -> int:
+    def run(self, engine: Callable[[Kind], DerainEngine]) -> int:
         """Do it; returns the exit status.
+
+        Args:
+            engine: makes the one for videos, or for images.
 
         Raises:
             SapnetError: one sentence.
@@ -67,16 +74,20 @@ class Command:
             self._refuse_video_options()
         if options.preview is not None:
             preview(
-                options.input, options.output, options.preview, engine, overwrite=options.overwrite
+                options.input,
+                options.output,
+                options.preview,
+                engine("video"),
+                overwrite=options.overwrite,
             )
             self._progress.done(str(options.output), 1)
             return 0
         if self._is_folder:
             return self._folder(engine)
         if self._is_image:
-            self._image(options.input, options.output, engine)
+            self._image(options.input, options.output, engine("image"))
             return 0
-        return self._video(engine)
+        return self._video(engine("video"))
 
     @property
     def _is_folder(self) -> bool:
@@ -111,18 +122,18 @@ class Command:
         self._progress.stopped(self._unfinished(report, job), status)
         return status
 
-    def _folder(self, engine: DerainEngine) -> int:
+    def _folder(self, engine: Callable[[Kind], DerainEngine]) -> int:
         options = self._options
         if options.keep_partial:
             raise UsageError("--keep-partial is for one video: name it and its output")
 
         def image(source: Path, target: Path) -> None:
-            self._image(source, target, engine)
+            self._image(source, target, engine("image"))
             if self._stop.asked:
                 raise KeyboardInterrupt
 
         def video(source: Path, target: Path) -> None:
-            if not self._derained(self._job(source, target), engine).complete:
+            if not self._derained(self._job(source, target), engine("video")).complete:
                 raise KeyboardInterrupt
 
         plan = plan_folder(options.input, options.output)
@@ -194,7 +205,7 @@ class Command:
             pixel_format=info.layout.name,
             frames_per_second=float(info.rate),
             network=engine.description,
-            weights=find_weights(self._options.weights).name,
+            weights=self._models.path("video").name,
             strength=engine.strength,
             encoder=str(begin.plan),
             needs=str(begin.needs),

@@ -10,7 +10,7 @@ import torch
 import sapnet_stream
 from sapnet_stream.networks.executor import default_dtype
 from sapnet_stream.networks.memory import available_bytes
-from sapnet_stream.networks.weights import BUNDLED, bundled_names, load_network, read_card
+from sapnet_stream.networks.weights import BUNDLED, bundled_names, load_either, read_card
 from sapnet_stream.video.codec import ENCODERS
 
 # The fix of CVE-2026-107697 is in FFmpeg 8.1.3; libavformat's version tells them apart.
@@ -33,9 +33,10 @@ def report() -> Iterator[tuple[str, str]]:
         dtype = str(default_dtype(device)).removeprefix("torch.")
         yield str(device), f"{_device_name(device)}, {free:.1f} GiB free, default dtype {dtype}"
     for name in bundled_names():
-        load_network(name)
+        network = load_either(name)
         card = read_card(BUNDLED / f"{name}.safetensors")
-        yield f"weights {name}", f"sha256 {card['sha256'][:16]}, intact"
+        kind = type(network).__name__
+        yield f"weights {name}", f"{kind}, sha256 {card['sha256'][:16]}, intact"
     missing = [e.name for e in ENCODERS.values() if e.name not in av.codecs_available]
     yield "encoders", "all built in" if not missing else f"missing {', '.join(missing)}"
 

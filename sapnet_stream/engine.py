@@ -1,7 +1,6 @@
 """Frames in, derained frames out, in order, on one device."""
 
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 import numpy as np
@@ -9,12 +8,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sapnet_stream.errors import TooLargeError, UsageError
-from sapnet_stream.networks.executor import Executor, choose_executor, default_dtype
+from sapnet_stream.errors import UsageError
+from sapnet_stream.networks.executor import Executor, Remembering, choose_executor, default_dtype
 from sapnet_stream.networks.sapnet import SAPNet
+from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import load_network, tensors_sha256
-from sapnet_stream.video.colour import add_change, to_rgb
-from sapnet_stream.video.field import split_fields, weave_fields
+from sapnet_stream.stream import DerainStream, change, derained
 from sapnet_stream.video.frame import Frame
 
 T = TypeVar("T")
@@ -24,11 +23,11 @@ class DerainEngine:
     """A network on a device, ready to derain frames, tensors and arrays.
 
     Args:
-        network: a `SAPNet`, or None for the bundled weights (see `load_network`).
+        network: a `SAPNet`, or a `SAPNetVideo` for videos; None is the bundled `SAPNet`.
         device: "cpu", "cuda", "cuda:1"; None takes a GPU if there is one.
         dtype: of the arithmetic; None takes the fastest that keeps 50 dB: bfloat16 on a CPU
             that has it, float16 on CUDA, float32 elsewhere.
-        stages: how often the network looks at each picture, 1 to 6; fewer is faster.
+        stages: how often a `SAPNet` looks at each picture, 1 to 6; fewer is faster.
         strength: 1 removes all the rain the network sees, 0 returns the input.
         memory_bytes: what one picture may use; None takes what the machine has.
         executor: runs the network; None chooses one for the device.
@@ -44,7 +43,7 @@ class DerainEngine:
 
     def __init__(
         self,
-        network: SAPNet | None = None,
+        network: SAPNet | SAPNetVideo | None = None,
         *,
         device: str | None = None,
         dtype: torch.dtype | None = None,
@@ -68,8 +67,11 @@ class DerainEngine:
                 memory_bytes=memory_bytes,
             )
             weights = tensors_sha256(network.state_dict())[:16]
+            looks = ""
+            if isinstance(network, SAPNet):
+                looks = f", {stages or network.config.stages} stages"
             self.description = (
-                f"SAPNet, {stages or network.config.stages} stages, "
+                f"{type(network).__name__}{looks}, "
                 f"{str(dtype).removeprefix('torch.')} on {self.device} ({executor.name})"
             )
         else:
@@ -101,8 +103,8 @@ class DerainEngine:
                 f"got {image.dtype} {tuple(image.shape)}"
             )
         rgb = image.to(self.device, torch.float32)
-        change = self._change(rgb, self._derained(rgb))
-        return change.add_(rgb).to(image.device, image.dtype)
+        difference = change(rgb, derained(self.executor, rgb), self.strength)
+        return difference.add_(rgb).to(image.device, image.dtype)
 
     def image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Derain one RGB picture, [H, W, 3] uint8 in and out.
@@ -116,18 +118,24 @@ class DerainEngine:
         clean = self.tensor(rgb).mul_(255).round_().to(torch.uint8)
         return clean[0].permute(1, 2, 0).contiguous().numpy()
 
-    @torch.no_grad()
-    def frame(self, frame: Frame) -> Frame:
-        """Derain a decoded frame: only what the network changes leaves the source's samples.
+    @property
+    def past_frames(self) -> int:
+        """How many frames before a frame may matter to it."""
+        return self.executor.past_frames if isinstance(self.executor, Remembering) else 0
 
-        Fields are derained one by one, and pictures as they are seen: upright.
-        """
-        return weave_fields(tuple(self._picture(field) for field in split_fields(frame)))
+    def stream(self) -> DerainStream:
+        """Derain a video of its own, frame after frame."""
+        return DerainStream(self.executor, self.device, self.strength)
+
+    def frame(self, frame: Frame) -> Frame:
+        """Derain a frame that has no past; see `DerainStream`."""
+        return self.stream().frame(frame)
 
     def frames(self, items: Iterable[Frame | T]) -> Generator[Frame | T, None, None]:
-        """Derain the frames of a stream; whatever else travels in it passes untouched."""
+        """Derain the frames of a video; whatever else travels among them passes untouched."""
+        stream = self.stream()
         for item in items:
-            yield self.frame(item) if isinstance(item, Frame) else item
+            yield stream.frame(item) if isinstance(item, Frame) else item
 
     def check_memory(self, height: int, width: int) -> None:
         """Refuse a picture size before work starts.
@@ -136,45 +144,6 @@ class DerainEngine:
             TooLargeError: naming the bytes such a picture needs.
         """
         self.executor.check_memory(height, width)
-
-    def _picture(self, frame: Frame) -> Frame:
-        turn = frame.orientation
-        with _one_thread():
-            rgb = turn.upright(to_rgb(frame, self.device)).contiguous()
-        clean = self._derained(rgb)
-        with _one_thread():
-            return add_change(frame, turn.stored(self._change(rgb, clean)))
-
-    def _derained(self, rgb: Tensor) -> Tensor:
-        try:
-            return self.executor(rgb)
-        except torch.OutOfMemoryError as error:
-            # Another program took what was free when the job began.
-            height, width = rgb.shape[2:]
-            raise TooLargeError(
-                f"{self.device} has no memory left for a {width}x{height} picture: "
-                "end what else runs there, or lower --memory"
-            ) from error
-
-    def _change(self, rgb: Tensor, clean: Tensor) -> Tensor:
-        """What to add to `rgb`, the sum staying in [0, 1]; overwrites `clean`."""
-        change = clean.clamp_(0, 1).sub_(rgb)
-        return change if self.strength == 1 else change.mul_(self.strength)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep short memory-bound work on this thread.
-
-    Decoder and encoder keep the other cores busy, and a team of threads waits at every
-    operation for its slowest member: measured several times slower than one thread.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def checked_device(name: str | None) -> torch.device:

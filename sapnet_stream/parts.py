@@ -1,7 +1,8 @@
 """A job's parts: stretches of a few seconds, each derained and encoded by itself."""
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,6 +25,8 @@ from sapnet_stream.video.span import Span
 # Enough for decoder and encoder to work through a slow moment of the other. More would only
 # cost memory: the network is the bottleneck.
 QUEUED_FRAMES = 6
+# Where frames are further apart, fewer of them warm up a network with a memory.
+WARM_UP_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class PartWork:
             decoder = VideoDecoder(
                 self.source,
                 self.part_span(first, behind),
+                lead_seconds=WARM_UP_SECONDS if self.engine.past_frames else 0,
                 careful=careful,
                 deinterlace=self.deinterlace,
             )
@@ -103,11 +107,12 @@ class PartWork:
             if behind is None:
                 self.journal.end(count)
 
+        def derain(items: Iterator[Frame]) -> Generator[Frame, None, None]:
+            return self._derain(items, first)
+
         pipeline = Pipeline()
         frames = pipeline.source("decode", decoder.frames, QUEUED_FRAMES)
-        pipeline.sink(
-            "encode", encode, pipeline.stage("derain", self._derain, frames, QUEUED_FRAMES)
-        )
+        pipeline.sink("encode", encode, pipeline.stage("derain", derain, frames, QUEUED_FRAMES))
         with decoder, stop.cancelling(pipeline.cancel), suppress(Cancelled):
             # Cancelled by `stop`, which says what follows.
             pipeline.run()
@@ -127,12 +132,33 @@ class PartWork:
         """Of the part that a frame belongs to."""
         return max(0, (frame.pts * frame.time_base - self.origin) // self.seconds)
 
-    def _derain(self, frames: Iterator[Frame]) -> Generator[Frame, None, None]:
+    def _derain(self, frames: Iterator[Frame], first: int) -> Generator[Frame, None, None]:
+        """Each part as if it were made alone: what it remembers depends on its place only."""
+        past: deque[Frame] = deque(maxlen=self.engine.past_frames)
+        begin, number = self.part_span(first, None).begin, -1
+        stream = self.engine.stream()
         for frame in frames:
-            with _located(frame):
-                clean = self.engine.frame(frame)
-                done = clean if self.compare is None else self.compare(frame, clean)
-            yield done
+            seconds = frame.pts * frame.time_base
+            # The encoder paints over the decoder's memory.
+            kept = [frame.detached()] if past.maxlen else []
+            if begin is None or seconds >= begin:
+                with _located(frame):
+                    if self.number(frame) != number:
+                        number = self.number(frame)
+                        stream = self.engine.stream()
+                        stream.warm_up(self._before(number, past))
+                    clean = stream.frame(frame)
+                    done = clean if self.compare is None else self.compare(frame, clean)
+                yield done
+            past.extend(kept)
+
+    def _before(self, number: int, past: Iterable[Frame]) -> list[Frame]:
+        """The frames to warm up with for a part."""
+        begin = self.part_span(number, None).begin
+        if begin is None:
+            return []
+        earliest = begin - WARM_UP_SECONDS
+        return [frame for frame in past if frame.pts * frame.time_base >= earliest]
 
 
 class _PartWriter:

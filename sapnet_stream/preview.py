@@ -1,5 +1,6 @@
 """One frame of a video before and after, as a picture to look at."""
 
+from collections import deque
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -39,7 +40,7 @@ def preview(
         source: a video file.
         target: an image file; its ending names the format.
         number: of the frame, counted from 0.
-        engine: what derains; only this frame is derained.
+        engine: what derains; of the frames before only what a memory needs.
         overwrite: replace an existing target.
 
     Raises:
@@ -50,17 +51,21 @@ def preview(
         raise UsageError(f"--preview must be 0 or more, got {number}")
     check_ending(target)
     check_target(target, source, overwrite=overwrite)
-    frame, info = frame_number(source, number)
-    engine.check_memory(frame.height, frame.width)
-    pair = [shown(each, info) for each in (frame, engine.frame(frame))]
+    frames, info = frames_up_to(source, number, engine.past_frames)
+    frame = frames[-1]
+    engine.check_memory(*info.orientation.size(frame.height, frame.width))
+    stream = engine.stream()
+    stream.warm_up(frames[:-1])
+    pair = [shown(each, info) for each in (frame, stream.frame(frame))]
     still = Still(np.concatenate(pair, axis=1), metadata=Metadata(png_chunks=_colour_tags(info)))
     write_complete(target, encode_still(still, target)[0], overwrite=overwrite)
 
 
-def frame_number(path: Path, number: int) -> tuple[Frame, VideoInfo]:
-    """A frame of a video, counted from 0, and what the video says of itself.
+def frames_up_to(path: Path, number: int, past: int) -> tuple[list[Frame], VideoInfo]:
+    """A frame of a video, counted from 0, with up to `past` frames before it.
 
-    Where the file tells the time of every frame, those before are not decoded.
+    And what the video says of itself. Where the file tells the time of every frame, few of
+    those before are decoded.
 
     Raises:
         InputError: the file is unreadable, or has no video.
@@ -71,15 +76,19 @@ def frame_number(path: Path, number: int) -> tuple[Frame, VideoInfo]:
         raise _beyond(path, number, len(times))
     if 0 < number < len(times):
         # Between two frames: no rounding can reach the one before.
-        found = _first_frame_from(path, (times[number - 1] + times[number]) / 2)
-        if found and found[0].pts * found[0].time_base == times[number]:
+        first = max(0, number - past)
+        begin = (times[first - 1] + times[first]) / 2 if first else None
+        found = _frames_from(path, begin, number - first + 1)
+        if found and found[0][-1].pts * found[0][-1].time_base == times[number]:
             return found
+    frames: deque[Frame] = deque(maxlen=past + 1)
     count = 0
     with VideoDecoder(path) as decoder:
         for frame in decoder:
-            if count == number:
-                return frame, decoder.info
+            frames.append(frame)
             count += 1
+            if count > number:
+                return list(frames), decoder.info
     raise _beyond(path, number, count)
 
 
@@ -98,10 +107,12 @@ def shown(frame: Frame, info: VideoInfo) -> npt.NDArray[np.uint8]:
     return np.array(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))
 
 
-def _first_frame_from(path: Path, seconds: Fraction) -> tuple[Frame, VideoInfo] | None:
+def _frames_from(
+    path: Path, begin: Fraction | None, count: int
+) -> tuple[list[Frame], VideoInfo] | None:
     try:
-        with VideoDecoder(path, Span(seconds)) as decoder:
-            return next(decoder.frames()), decoder.info
+        with VideoDecoder(path, Span(begin)) as decoder:
+            return list(islice(decoder.frames(), count)), decoder.info
     except NoFrameError:
         # The header knows of more than the file holds.
         return None

@@ -184,7 +184,7 @@ class Camera:
             if pace.measured and not announced:
                 announced = True
                 self._on_event(
-                    f"a frame takes {pace.frame_seconds:.2g} s and becomes "
+                    f"{self._ladder.way.name}: a frame takes {pace.frame_seconds:.2g} s and becomes "
                     f"{pace.bound_seconds:.2g} s old at most; {self._program.encoder}".rstrip("; ")
                 )
             running = self._source.stats.state == State.RUNNING

@@ -38,8 +38,8 @@ def live(arguments: list[str], engine_of: EngineOf) -> int:
 
     Args:
         arguments: of the command line.
-        engine_of: makes an engine of the options weights, device, dtype, stages, strength and
-            memory.
+        engine_of: makes an engine of the options model, weights, device, dtype, stages,
+            strength and memory.
     """
     typed = [each for each in arguments if "://" in each]
     console = Console(Redactor(typed=typed), "text")
@@ -104,13 +104,23 @@ def camera_settings(options: argparse.Namespace) -> CameraSettings:
 
 
 def ways(options: argparse.Namespace, engine_of: EngineOf) -> list[Way]:
-    """How to derain, from the best way to the fastest that `--when-slow` allows."""
+    """How to derain, from the best way to the fastest that `--when-slow` allows.
+
+    Raises:
+        UsageError: the network has no faster way of that kind.
+    """
     engine = engine_of(options)
     made = [Way(engine.description, _begins(engine))]
     if options.when_slow == "smaller":
-        half = partial(at_half_size, derain=engine.frame)
-        made.append(Way(f"{engine.description}, at half the size", lambda: half))
+        made.append(
+            Way(
+                f"{engine.description}, at half the size",
+                lambda: partial(at_half_size, derain=engine.stream().frame),
+            )
+        )
     if options.when_slow == "fewer-stages":
+        if options.model != "sapnet":
+            raise UsageError("--when-slow fewer-stages is for --model sapnet: choose smaller")
         for stages in FEWER_STAGES:
             if options.stages is None or stages < options.stages:
                 fewer = engine_of(argparse.Namespace(**{**vars(options), "stages": stages}))
@@ -119,7 +129,7 @@ def ways(options: argparse.Namespace, engine_of: EngineOf) -> list[Way]:
 
 
 def _begins(engine: DerainEngine) -> Callable[[], Derain]:
-    return lambda: engine.frame
+    return lambda: engine.stream().frame
 
 
 def _outputs(options: argparse.Namespace) -> Iterator[Output]:

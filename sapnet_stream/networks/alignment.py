@@ -8,6 +8,7 @@ Shapes: C channels, H height, W width.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,8 @@ PASS_BAND = 0.12
 """Standard deviation of the low-pass, cycles per pixel: above it there is rain and noise."""
 SURE_PEAK = 0.12
 """Phase correlation of a block that moves on its own; with less it follows the camera."""
+BANDS = 8
+"""Of rows, at most, that a picture is moved in."""
 NEAR_PX = 2.0
 """Small pixels within which a block's motion is parallax, beyond it a passing object."""
 STILL_PX = 0.25
@@ -36,12 +39,16 @@ class View:
 
     Attributes:
         position: of the camera, (y, x) in pixels.
-        phases: of the picture's blocks, see `block_phases`; None where only the camera's
-            own motion is known.
+        luma: [h, w] small picture; None where only the camera's own motion is known.
     """
 
     position: Position
-    phases: Tensor | None = None
+    luma: Tensor | None = None
+
+    @cached_property
+    def phases(self) -> Tensor | None:
+        """Of the picture's blocks, see `block_phases`; a camera on a tripod never needs them."""
+        return None if self.luma is None else block_phases(self.luma)
 
 
 def small_factor(height: int, width: int) -> int:
@@ -151,8 +158,24 @@ def moved(past: Tensor, mesh: Tensor, now: Tensor, mode: str = "bicubic") -> tup
     x = torch.arange(width, device=mesh.device) + fine[:, 1]
     inside = (y >= -0.5) & (y <= height - 0.5) & (x >= -0.5) & (x <= width - 0.5)
     points = torch.stack(((x + 0.5) * (2 / width) - 1, (y + 0.5) * (2 / height) - 1), dim=-1)
-    picture = F.grid_sample(past, points, mode, padding_mode="border", align_corners=False)
+    picture = _sampled(past, points, mode)
     return torch.where(inside[:, None], picture, now), inside[:, None]
+
+
+def _sampled(past: Tensor, points: Tensor, mode: str) -> Tensor:
+    """`grid_sample`, on all cores: they share out nothing but the batch, so of one picture
+    bands of rows are a batch."""
+    n, height, width, _ = points.shape
+    bands = math.gcd(height, BANDS) if n == 1 else 1
+    picture = F.grid_sample(
+        past.expand(n * bands, -1, -1, -1),
+        points.view(n * bands, height // bands, width, 2),
+        mode,
+        padding_mode="border",
+        align_corners=False,
+    )
+    rows = picture.view(n, bands, -1, height // bands, width)
+    return rows.transpose(1, 2).reshape(n, -1, height, width)
 
 
 def _starts(side: int) -> list[int]:

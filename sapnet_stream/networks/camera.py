@@ -13,7 +13,6 @@ from torch import Tensor
 from sapnet_stream.networks.alignment import (
     Position,
     View,
-    block_phases,
     correlation_peaks,
     small_factor,
     unit_spectrum,
@@ -51,7 +50,7 @@ class Camera:
         same = likeness >= SAME_SCENE
         if not same:
             self._key, self._key_position = unit_spectrum(small), START
-        self.view = View(position if same else START, block_phases(small))
+        self.view = View(position if same else START, small)
         return same
 
     def _measured(self, small: Tensor, last: Tensor, factor: int) -> tuple[float, Position]:

@@ -5,13 +5,17 @@ rearranged graph inside that runtime where it is installed.
 """
 
 import importlib.util
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.folded import FoldedExecutor
+from sapnet_stream.networks.folded_video import FoldedVideo
 from sapnet_stream.networks.sapnet import SAPNet
+from sapnet_stream.networks.sapnet_video import SAPNetVideo
+from sapnet_stream.networks.video_stream import VideoExecutor, VideoStream
 
 
 class Executor(Protocol):
@@ -38,6 +42,20 @@ class Executor(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """An executor to whose network the pictures before matter.
+
+    Called like any other `Executor`, it takes every image for the first of a video.
+    """
+
+    past_frames: int
+
+    def stream(self) -> VideoStream:
+        """The way of one video."""
+        ...
+
+
 def default_dtype(device: torch.device) -> torch.dtype:
     """The fastest dtype whose result cannot be told from float32 by eye.
 
@@ -53,7 +71,7 @@ def default_dtype(device: torch.device) -> torch.dtype:
 
 
 def choose_executor(
-    network: SAPNet,
+    network: SAPNet | SAPNetVideo,
     *,
     device: torch.device,
     dtype: torch.dtype | None,
@@ -73,6 +91,10 @@ def choose_executor(
         UsageError: stages is not between 1 and what the network has.
     """
     dtype = dtype or default_dtype(device)
+    if isinstance(network, SAPNetVideo):
+        if stages is not None:
+            raise UsageError("--stages is for --model sapnet: the video network looks once")
+        return VideoExecutor(FoldedVideo(network, device=device, dtype=dtype), device, memory_bytes)
     if device.type == "cpu" and importlib.util.find_spec("openvino"):
         from sapnet_stream.networks.openvino import PRECISIONS, OpenVINOExecutor
 

@@ -10,9 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sapnet_stream.networks.sapnet_video import SAPNetVideo, VideoState, network_input, next_frame
+from sapnet_stream.networks.sapnet_video import PIXELS, SAPNetVideo, VideoState, next_frame
 from sapnet_stream.networks.scaled_convolution import ScaledConvolution
 from sapnet_stream.networks.strips import TapMeans, keep_freed_blocks, rectify
+
+# Of a frame, by the bytes of a number: measured, as the growth of peak memory from 540p to
+# 1080p with a camera that moves (550 and 670), and the frames that a part begins with.
+_BYTES_PER_PIXEL = {2: 660, 4: 780}
 
 
 class FoldedVideo:
@@ -35,14 +39,15 @@ class FoldedVideo:
         self._means: TapMeans | None = None
         self._size = (0, 0)
         with torch.no_grad():
-            self._entry = self._taken(network.conv0[0])
-            self._exit = self._taken(network.conv)
-            weight, bias = self._taken(network.gates, torch.float32)
-            # tanh(g) = 2 sigmoid(2 g) - 1; g is the third of i, f, g, o.
-            third = slice(2 * self._channels, 3 * self._channels)
-            weight[third] *= 2
-            bias[third] *= 2
-            self._gates = weight.to(dtype), bias.to(dtype)
+            self._entry = self._taken(*_entry(network.conv0[0]))
+            self._exit = self._taken(*_parameters(network.conv))
+            weights, biases = (p.chunk(4) for p in _parameters(network.gates))
+            # i, f, g, o, and tanh(g) = 2 sigmoid(2 g) - 1. One convolution each, as a part of a
+            # common one's channels lies scattered in memory.
+            self._gates = [
+                self._taken(weight * factor, bias * factor)
+                for weight, bias, factor in zip(weights, biases, (1, 1, 2, 1), strict=True)
+            ]
             self._units = [
                 (
                     ScaledConvolution(unit, 0, device, dtype),
@@ -51,17 +56,18 @@ class FoldedVideo:
                 for unit in network.pdus
             ]
 
-    def _taken(
-        self, layer: torch.nn.Module, dtype: torch.dtype | None = None
-    ) -> tuple[Tensor, Tensor]:
-        assert isinstance(layer, torch.nn.Conv2d) and layer.bias is not None
-        weight = layer.weight.to(self._device, dtype or self._dtype, copy=True)
-        bias = layer.bias.to(self._device, dtype or self._dtype, copy=True)
+    def _taken(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        weight = weight.to(self._device, self._dtype, copy=True)
+        bias = bias.to(self._device, self._dtype, copy=True)
         return weight.contiguous(memory_format=torch.channels_last), bias
 
     def initial(self, height: int, width: int) -> VideoState:
         """See `SAPNetVideo.initial`."""
         return VideoState.empty(self._channels, height, width, self._device, self._dtype)
+
+    def frame_bytes(self, height: int, width: int) -> int:
+        """See `FrameExecutor`."""
+        return height * width * _BYTES_PER_PIXEL[self._dtype.itemsize]
 
     @torch.no_grad()
     def __call__(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
@@ -76,7 +82,7 @@ class FoldedVideo:
             keep_freed_blocks()
             self._size = (h.shape[2], h.shape[3])
             self._means = TapMeans(self._channels, *self._size, self._dtype, self._device)
-        x = F.conv2d(network_input(frame, past, seen, self._dtype), *self._entry, padding=1)
+        x = F.conv2d(_input(frame, past, seen, self._dtype), *self._entry, padding=1)
         rectify(x, out=x)
         h, c = self._remember(x, h, c)
         x = F.conv2d(self._refine(h), *self._exit, padding=1)
@@ -84,9 +90,9 @@ class FoldedVideo:
 
     def _remember(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """The ConvLSTM: c = f c + i tanh(g), h = o tanh(c), in float32."""
-        gates = F.conv2d(torch.cat((x, h), dim=1), *self._gates, padding=1).float().sigmoid_()
-        i, f, g, o = gates.chunk(4, dim=1)
-        c = (c * f).addcmul_(i, g.sub_(0.5), value=2)
+        x = torch.cat((x, h), dim=1)
+        i, f, g, o = (F.conv2d(x, *gate, padding=1).float().sigmoid_() for gate in self._gates)
+        c = f.mul_(c).addcmul_(i, g.sub_(0.5), value=2)
         h = torch.mul(c, 2).sigmoid_().sub_(0.5).mul_(o).mul_(2)
         return h.to(self._dtype), c
 
@@ -107,3 +113,30 @@ class FoldedVideo:
         y = F.conv2d(x, weight, bias, padding=conv.dilation, dilation=conv.dilation)
         rectify(y, out=y)
         return y
+
+
+def _parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
+    assert isinstance(layer, torch.nn.Conv2d) and layer.bias is not None
+    return layer.weight, layer.bias
+
+
+def _entry(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight [C, 64, 3, 3] and bias of conv0 over `_input`, whose channels are in another order."""
+    weight, bias = _parameters(layer)
+    planes = weight[:, :-1].view(len(weight), -1, PIXELS, 3, 3)
+    seen = weight[:, -1:, None].expand(-1, -1, PIXELS, -1, -1) / PIXELS
+    return torch.cat((planes, seen), dim=1).transpose(1, 2).flatten(1, 2), bias
+
+
+def _input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """What `network_input` is, channels last: [1, 64, h, w], for each of 2x2 pixels 16 planes.
+
+    Four shares of `seen` in place of their mean leave one copy, and a power of two.
+    """
+    height, width = frame.shape[2:]
+    planes = torch.empty(16, height, width, dtype=dtype, device=frame.device)
+    planes[:3] = frame[0] - 0.5
+    planes[3:15] = past[0] * 4
+    planes[15:] = seen[0]
+    pixels = planes.view(16, height // 2, 2, width // 2, 2).permute(1, 3, 2, 4, 0)
+    return pixels.reshape(1, height // 2, width // 2, 64).permute(0, 3, 1, 2)

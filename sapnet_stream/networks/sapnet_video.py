@@ -152,7 +152,7 @@ class SAPNetVideo(nn.Module):
     @staticmethod
     def output(frame: Tensor, past: Tensor, x: Tensor) -> Tensor:
         """The derained frame from the last convolution's result, [N, 4 (4 + STATISTICS), h, w]."""
-        x = F.pixel_shuffle(x.float(), 2)
+        x = F.pixel_shuffle(x, 2).float()
         trust = x[:, 3:].softmax(1)
         result = frame + x[:, :3]
         for number in range(STATISTICS):
@@ -167,17 +167,20 @@ Step = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, 
 def next_frame(step: Step, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
     """What `SAPNetVideo.forward` does, with any executor's `step`."""
     height, width = frame.shape[2:]
-    even = F.pad(frame, (0, width % 2, 0, height % 2), mode="replicate")
     before = state.camera.view.position
     if not state.camera.follow(frame[0]):
         state = state.forgotten()
         before = state.camera.view.position
     view = state.camera.view
-    pixels = (even[0].clamp(0, 1) * 255).round().to(torch.uint8)
+    even = _even(frame)
+    pixels = _bytes(even)
     statistics, seen, mesh = state.memory.statistics(pixels, view)
     state.memory.push(pixels, view)
     last = even if state.output is None else seen_from_now(state.output, mesh, even)
-    past = torch.cat((statistics / 255, last)).sub_(even).flatten(0, 1)[None]
+    past = torch.empty(1, STATISTICS + 1, *even.shape[1:], device=even.device)
+    torch.sub(statistics.float().div_(255), even, out=past[0, :STATISTICS])
+    torch.sub(last, even, out=past[:, STATISTICS])
+    past = past.flatten(1, 2)
     shift = half_shift(before, view.position)
     h, c = shifted(state.h, shift), shifted(state.c, shift)
     output, h, c = step(even, past, seen[None], h, c)
@@ -186,6 +189,26 @@ def next_frame(step: Step, frame: Tensor, state: VideoState) -> tuple[Tensor, Vi
             past[:, -3:] = output - even
             output, h, c = step(even, past, seen[None], h, c)
     return output[:, :, :height, :width], replace(state, h=h, c=c, output=output)
+
+
+def remember(frame: Tensor, state: VideoState) -> VideoState:
+    """The state after a frame that is seen but not derained, see `SAPNetVideo.forward`.
+
+    Nearly free; hidden and cell state stay as they were.
+    """
+    if not state.camera.follow(frame[0]):
+        state = state.forgotten()
+    state.memory.push(_bytes(_even(frame)), state.camera.view)
+    return state
+
+
+def _even(frame: Tensor) -> Tensor:
+    height, width = frame.shape[2:]
+    return F.pad(frame, (0, width % 2, 0, height % 2), mode="replicate")
+
+
+def _bytes(frame: Tensor) -> Tensor:
+    return (frame[0].clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def network_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:

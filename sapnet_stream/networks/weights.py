@@ -82,6 +82,18 @@ def load_video_network(source: str | Path = VIDEO_NAME) -> SAPNetVideo:
     return _with_weights(SAPNetVideo(config), state, path)
 
 
+def load_either(source: str | Path) -> SAPNet | SAPNetVideo:
+    """Whichever network is stored at `source`; see `load_network`.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or holds no network of ours.
+    """
+    path = find_weights(source)
+    if path.suffix == ".safetensors" and read_card(path).get("architecture") == "SAPNetVideo":
+        return load_video_network(path)
+    return load_network(path)
+
+
 def save_network(path: Path, network: SAPNet | SAPNetVideo, card: dict[str, str]) -> str:
     """Write `network` to `path` atomically and return the sha256 of its tensors.
 

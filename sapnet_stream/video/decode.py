@@ -39,6 +39,7 @@ class VideoDecoder:
     Args:
         path: a local file; lists of files and network addresses are refused.
         span: frames outside are left out.
+        lead_seconds: but for those that begin this much earlier, or less.
         careful: never seek; slower, and exact even where the file is damaged.
         deinterlace: make whole pictures of frames that are two fields.
 
@@ -59,11 +60,14 @@ class VideoDecoder:
         path: Path,
         span: Span = WHOLE,
         *,
+        lead_seconds: Fraction | int = 0,
         careful: bool = False,
         deinterlace: bool = False,
     ) -> None:
         self.path = path
         self._span = span
+        # What is read, and what is counted.
+        self._read_span = span.led_by(lead_seconds)
         self._deinterlace = deinterlace
         seeks = span.begin is not None and not careful
         for margin in SEEK_MARGINS_SECONDS if seeks else (None,):
@@ -121,7 +125,7 @@ class VideoDecoder:
 
     def _seek(self, margin_seconds: int) -> bool:
         """Go to a keyframe before the span, or say that this file has no way there."""
-        begin = self._span.begin or Fraction(0)
+        begin = self._read_span.begin or Fraction(0)
         return self._demuxer.seekable and self._demuxer.seek(begin - margin_seconds)
 
     def _read_info(self, from_beginning: bool) -> bool:
@@ -150,10 +154,12 @@ class VideoDecoder:
         pictures = self._pictures()
         for picture in deinterlaced(pictures) if self._deinterlace else pictures:
             frame = frame_from(picture, self._info, self._time_base)
-            if self._span.begin is None or frame.pts * frame.time_base <= self._span.begin:
+            begin = self._read_span.begin
+            if begin is None or frame.pts * frame.time_base <= begin:
                 self._reached_begin = True
-            if is_inside(frame.pts, frame.time_base, self._span):
-                self._broken += picture.is_corrupt
+            if is_inside(frame.pts, frame.time_base, self._read_span):
+                inside = is_inside(frame.pts, frame.time_base, self._span)
+                self._broken += inside and picture.is_corrupt
                 yield frame
 
     def _pictures(self) -> Iterator[av.VideoFrame]:

@@ -244,3 +244,7 @@ class Frame:
     def with_planes(self, planes: tuple[Tensor, ...]) -> "Frame":
         """The same moment and colours with other samples."""
         return replace(self, planes=planes)
+
+    def detached(self) -> "Frame":
+        """A copy that needs nothing of the decoder's."""
+        return replace(self, planes=tuple(plane.clone() for plane in self.planes), picture=None)

@@ -27,6 +27,10 @@ class Span:
         after_begin = self.begin is None or seconds >= self.begin
         return after_begin and (self.end is None or seconds < self.end)
 
+    def led_by(self, seconds: Fraction | int) -> "Span":
+        """The same and what is `seconds` before it."""
+        return Span(None if self.begin is None else self.begin - seconds, self.end)
+
 
 WHOLE = Span()
 

@@ -3,6 +3,7 @@
 import csv
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ Make = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_model, "SIZES", ((16, 24),))
+    monkeypatch.setattr(bench_model, "LARGE", ((32, 40),))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -26,10 +28,17 @@ def test_every_contender_at_every_size_with_its_ratio(tmp_path: Path) -> None:
     out = tmp_path / "cpu.csv"
     assert cli.main(["bench", "--runs", "2", "--out", str(out)]) == 0
     found = rows(out)
-    assert len(found) == len(bench_model.contenders())
     first = found[0]
     assert (first["what"], first["dtype"], first["ratio"]) == ("published", "float32", "1.00")
-    assert {(row["height"], row["width"]) for row in found} == {("16", "24")}
+    small, large = ([r for r in found if r["height"] == height] for height in ("16", "32"))
+    listed = bench_model.contenders()
+    videos = [c for c in listed if c.name in bench_model.VIDEO]
+    # Those of the video network are measured against two others.
+    assert len(small) == len(listed) + len(videos)
+    assert {r["baseline"] for r in small if r["what"] in bench_model.VIDEO} == {
+        "published torch float32", *(f"folded torch {c.dtype}" for c in videos)
+    }  # fmt: skip
+    assert {r["what"] for r in large} <= {"folded", *bench_model.VIDEO}
     for row in found:
         assert row["command"].startswith("sapnet-stream bench --runs 2")
         assert row["date"] and row["cpu"] and row["threads"]
@@ -37,10 +46,18 @@ def test_every_contender_at_every_size_with_its_ratio(tmp_path: Path) -> None:
         assert bool(row["median"]) != row["runtime"].endswith("not installed")
 
 
+def test_every_package_that_is_missing_is_named() -> None:
+    first, *_ = bench_model.contenders()
+    assert first.missing == []
+    lacking = replace(first, more=("numpy", "no_such", "nor_this"))
+    assert lacking.runtime == "no_such, nor_this not installed"
+
+
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     first, *_ = bench_model.contenders()
     monkeypatch.setattr(bench_model, "contenders", lambda: [first])
+    monkeypatch.setattr(bench_model, "LARGE", ())
 
 
 @pytest.mark.usefixtures("few")

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from sapnet_stream.networks.alignment import (
     View,
-    block_phases,
     mesh_between,
     seen_from_now,
     small_factor,
@@ -100,8 +99,7 @@ def test_parts_of_the_picture_move_as_they_do() -> None:
     past = torch.cat((far[:, :120], near[:, 120:]), dim=1)
     now = torch.cat((later_far[:, :120], later_near[:, 120:]), dim=1)
     views = [
-        View(position, block_phases(image.mean(0)))
-        for position, image in (((0.0, 0.0), past), ((0.0, 5.0), now))
+        View(position, image.mean(0)) for position, image in (((0.0, 0.0), past), ((0.0, 5.0), now))
     ]
     mesh = mesh_between(views[1], views[0], small_factor(*SIZE))
     assert mesh is not None

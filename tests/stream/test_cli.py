@@ -62,7 +62,7 @@ def test_help_fits_a_screen_and_names_every_option() -> None:
         *("--start", "--duration", "--strength", "--compare", "--stages", "--device", "--dtype"),
         *("--memory", "--weights", "--codec", "--crf", "--preset", "--overwrite", "--quiet"),
         *("--resume", "--keep-partial", "--preview", "--progress", "--version"),
-        *("--deinterlace", "--pix-fmt", "--encoder-option"),
+        *("--deinterlace", "--pix-fmt", "--encoder-option", "--model"),
     }
 
 
@@ -110,7 +110,7 @@ def test_the_real_network_derains_a_clip(make_clip: Make, read_clip: Read, tmp_p
     clip = make_clip("in.mp4", "libx264", noise=False, ticks=range(6))
     out = tmp_path / "out.mp4"
     done = subprocess.run(
-        [*COMMAND, "--stages", "1", "--dtype", "float32", clip, out],
+        [*COMMAND, "--model", "sapnet", "--stages", "1", "--dtype", "float32", clip, out],
         capture_output=True,
         text=True,
         check=False,
@@ -134,15 +134,7 @@ def test_quiet_says_nothing_with_any_codec(make_clip: Make, tmp_path: Path, code
         "import sys, torch; from sapnet_stream import cli; torch.set_num_threads(1);"
         "sys.exit(cli.main(sys.argv[1:]))"
     )
-    arguments: list[Any] = [
-        clip,
-        tmp_path / "out.mkv",
-        "--quiet",
-        "--codec",
-        codec,
-        "--stages",
-        "1",
-    ]
+    arguments: list[Any] = [clip, tmp_path / "out.mkv", "--quiet", "--codec", codec]
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
     )
@@ -304,7 +296,7 @@ def test_doctor_runs(capfd: pytest.CaptureFixture[str]) -> None:
     said = capfd.readouterr().out
     for subject in ("sapnet-stream", "python", "torch", "av", "ffmpeg", "cpu", "encoders"):
         assert re.search(rf"^{subject} ", said, re.MULTILINE), subject
-    assert re.search(r"^weights sapnet +sha256 \w{16}, intact$", said, re.MULTILINE)
+    assert re.search(r"^weights sapnet +SAPNet, sha256 \w{16}, intact$", said, re.MULTILINE)
 
 
 def test_version(capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import InputError, OutputError, SapnetError, UsageError
-from sapnet_stream.preview import frame_number, preview
+from sapnet_stream.preview import frames_up_to, preview
 from sapnet_stream.video.colour import to_rgb
 from sapnet_stream.video.decode import VideoDecoder
 from sapnet_stream.video.frame import Frame
@@ -84,14 +84,16 @@ def test_frame_n_is_the_nth_that_is_decoded(
     source = make_clip(name, **{"noise": False, **settings})
     frames = frames_of(source)
     for number in {0, 1, 5, len(frames) // 2, len(frames) - 2, len(frames) - 1}:
-        frame, info = frame_number(source, number)
-        assert frame.seconds == frames[number].seconds, number
+        found, info = frames_up_to(source, number, 3)
+        wanted = frames[max(0, number - 3) : number + 1]
+        assert [frame.seconds for frame in found] == [frame.seconds for frame in wanted], number
         assert info.width == 64
-        for one, other in zip(frame.planes, frames[number].planes, strict=True):
-            assert torch.equal(one, other), number
+        for frame, want in zip(found, wanted, strict=True):
+            for one, other in zip(frame.planes, want.planes, strict=True):
+                assert torch.equal(one, other), number
     for number in (len(frames), 100_000):
         with pytest.raises(UsageError, match=f"has {len(frames)} frames, 0 to {len(frames) - 1}"):
-            frame_number(source, number)
+            frames_up_to(source, number, 3)
 
 
 def test_a_frame_far_away_is_reached_without_decoding_all_before(
@@ -109,8 +111,9 @@ def test_a_frame_far_away_is_reached_without_decoding_all_before(
 
     monkeypatch.setattr("sapnet_stream.preview.VideoDecoder", Counted)
     expected = frames_of(source)[280]
-    frame, _ = frame_number(source, 280)
-    assert torch.equal(frame.planes[0], expected.planes[0])
+    frames, _ = frames_up_to(source, 280, 16)
+    assert len(frames) == 17
+    assert torch.equal(frames[-1].planes[0], expected.planes[0])
     assert len(decoders) == 1 and decoders[0].decoded < 60
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sapnet_stream.errors import UsageError, WeightsError
 from sapnet_training.backbone import (
+    RESNET_CHANNELS,
     Backbone,
     ResNetFeatures,
     VGG16Features,
@@ -62,13 +63,14 @@ def test_vgg_file_knows_what_the_images_show(weights: Path) -> None:
         assert trained > 3 * change(random(smooth), random(stripes))
 
 
-def test_resnet_gives_its_four_stages_and_stays_in_eval_mode() -> None:
+@pytest.mark.parametrize("name", RESNET_CHANNELS)
+def test_resnet_gives_its_four_stages_and_stays_in_eval_mode(name: str) -> None:
     torchvision = pytest.importorskip("torchvision", reason="it has the ResNets")
     torch.manual_seed(0)
-    whole = torchvision.models.resnet18(weights=None).eval()
-    features = ResNetFeatures("resnet18")
+    whole = torchvision.models.get_model(name, weights=None).eval()
+    features = ResNetFeatures(name)
     older = {k: v for k, v in whole.state_dict().items() if "num_batches" not in k}
-    load_frozen(features, older, "resnet18")
+    load_frozen(features, older, name)
     with torch.no_grad():
         maps = features(image(64))
         assert [tuple(m.shape[1:]) for m in maps] == [

@@ -90,6 +90,27 @@ def test_command_compares_networks_in_one_table(
     assert torch.equal(sheet[:, -40:, 52:100], derained)
 
 
+def test_command_scores_lpips(
+    data_dir: Path,
+    folders: str,
+    weights: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("lpips", reason="the package that has LPIPS")
+    options = ["--data", folders, "--weights", weights[0], "--stages", "1", "--lpips", "squeeze"]
+    options += ["--backbone-weights", str(data_dir / "weights"), "--csv", str(tmp_path)]
+    assert run(monkeypatch, *options) == 0
+    rows = read_csv(tmp_path / "scores.csv")
+    mean = sum(float(row["lpips"]) for row in rows[::3]) / 3
+    assert mean > 0.001
+    text = capsys.readouterr().out
+    (line,) = [line for line in text.splitlines() if line.startswith("| rainy ")]
+    assert float(line.split("|")[6]) == pytest.approx(mean, abs=6e-5)
+    assert "LPIPS stands on local weights" in text
+
+
 def test_command_asks_vision_networks(
     data_dir: Path,
     tmp_path: Path,
@@ -157,6 +178,20 @@ def test_mistakes_are_one_sentence(
     assert run(monkeypatch, *(folders if option == "PAIRS" else option for option in options)) != 0
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error
+
+
+@pytest.mark.parametrize("folder", ["rainy", "clean"])
+def test_a_file_that_is_no_image_is_named(
+    folder: str,
+    folders: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / folder / "2.png").write_bytes(b"no picture")
+    assert run(monkeypatch, "--data", folders, "--stages", "1") == 3
+    message = f"error: cannot read the image {tmp_path / folder / '2.png'}"
+    assert message in capsys.readouterr().err
 
 
 def test_an_unwritable_csv_is_one_sentence(tmp_path: Path) -> None:

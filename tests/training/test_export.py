@@ -42,6 +42,17 @@ def test_export_holds_the_averaged_weights_and_the_recipe(
     assert json.loads(card["recipe"])["rain"] == {"light": 1.0}
 
 
+def test_a_run_that_began_with_weights_keeps_their_story(
+    images: TrainingImages, tmp_path: Path
+) -> None:
+    before, after = tmp_path / "before.safetensors", tmp_path / "after.safetensors"
+    save_checkpoint(tmp_path / "last.pt", trainer(images).parts())
+    export(tmp_path / "last.pt", before)
+    export(tmp_path / "last.pt", after, str(before))
+    assert json.loads(read_card(after)["start"]) == read_card(before)
+    assert "start" not in read_card(before)
+
+
 def test_a_card_names_the_pairs_a_run_saw() -> None:
     recipe = ImageConfig(masks="", pairs=0.1, pair_sets=("a:b", "c")).to_dict()
     assert data_of(recipe).endswith("rained on by sapnet_training.rain; pairs of a:b, c")

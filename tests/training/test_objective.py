@@ -14,7 +14,7 @@ from sapnet_training.background_segmentation import BackgroundSegmentationLoss, 
 from sapnet_training.image_config import ImageConfig, Phase
 from sapnet_training.objective import Objective
 from sapnet_training.perceptual_contrastive import PerceptualContrastiveLoss
-from sapnet_training.perceptual_similarity import PerceptualSimilarityLoss
+from sapnet_training.perceptual_similarity import TRUNKS, PerceptualSimilarityLoss
 
 Images = tuple[Tensor, Tensor, Tensor]
 
@@ -145,18 +145,29 @@ def test_lpisl_is_the_mean_over_the_batch_in_the_range_lpips_wants(
         assert similarity(clean, clean).item() == 0
 
 
-def test_lpisl_reads_alexnet_from_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("trunk", "file", "ends"),
+    [
+        ("alex", "alexnet", (2, 5, 8, 10, 12)),
+        ("vgg", "vgg16_features_relu4_3", (4, 9, 16, 23, 30)),
+        ("squeeze", "squeezenet1_1", (2, 5, 8, 10, 11, 12, 13)),
+    ],
+)
+def test_lpisl_reads_its_network_from_a_file(
+    trunk: str, file: str, ends: tuple[int, ...], tmp_path: Path
+) -> None:
     pytest.importorskip("lpips", reason="the package that has LPIPS")
     import torchvision
 
     torch.manual_seed(0)
-    features = torchvision.models.alexnet(weights=None).features.requires_grad_(False)
+    network = torchvision.models.get_model(TRUNKS[trunk], weights=None)
+    features = network.features.requires_grad_(False)
     state = {f"features.{key}": value for key, value in features.state_dict().items()}
-    save_file(state, tmp_path / "alexnet.safetensors")
-    similarity = PerceptualSimilarityLoss("alex", tmp_path)
+    save_file(state, tmp_path / f"{file}.safetensors")
+    similarity = PerceptualSimilarityLoss(trunk, tmp_path)
     image = images()[0].float()
     maps = similarity.metric.net(image)
-    for got, end in zip(maps, (2, 5, 8, 10, 12), strict=True):
+    for got, end in zip(maps, ends, strict=True):
         torch.testing.assert_close(got, features[:end](image))
 
 

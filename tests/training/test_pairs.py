@@ -78,6 +78,7 @@ def test_two_folders_of_any_names(tmp_path: Path) -> None:
     [
         (["rain-1.png", "rain-2.png", "norain-1.png"], r"rain-2\.png has no clean twin"),
         (["rain/1.png", "gt/1.png", "gt/2.png"], r"gt.2\.png has no rainy twin"),
+        (["rain/1.png", "gt/1.png", "gt/1gt.png"], r"gt.1.*\.png has no rainy twin"),
         (["1.png", "2.png"], "no layout that is known"),
         (["a1_Rain/1.png"], "a1_GT has no PNG or JPEG"),
     ],

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sapnet_stream.errors import InputError
+from sapnet_stream.errors import InputError, UsageError
 from sapnet_training.checkpoint import load_checkpoint, save_checkpoint
 from sapnet_training.image_config import ImageConfig, Phase
 from sapnet_training.image_task import ImageTask
@@ -61,6 +61,31 @@ def test_time_limit_saves_inside_it_and_the_log_has_the_scores(
         assert sheet.width > 3 * 128
     with Image.open(tmp_path / "curves.png") as curves:
         assert len(curves.convert("RGB").getcolors(1 << 16) or ()) > 3
+
+
+def test_tensorboard_shows_what_the_log_says(images: TrainingImages, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the package that writes it")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer = Trainer(image_config(steps=2), ImageTask(image_config(steps=2), images))
+    with Journal(trainer, tmp_path, tensorboard=True) as journal:
+        Run(trainer, journal, tmp_path, 1.0, time.monotonic()).go()
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    (record,) = read_log(tmp_path / "log.jsonl")
+    assert set(board.Tags()["scalars"]) == set(record)
+    for name, value in record.items():
+        (event,) = board.Scalars(name)
+        assert event.step == 2 and event.value == pytest.approx(value)
+
+
+def test_tensorboard_without_its_package_is_one_sentence(
+    images: TrainingImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    trainer = Trainer(image_config(), ImageTask(image_config(), images))
+    with pytest.raises(UsageError, match="pip install tensorboard"):
+        Journal(trainer, tmp_path, tensorboard=True)
 
 
 def test_a_diverged_run_leaves_its_batch(

@@ -12,9 +12,11 @@ from sapnet_stream.networks import save_network
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import load_video_network
 from sapnet_training import static_camera
+from sapnet_training.evaluate import main
 from sapnet_training.metrics import luma, psnr
 from sapnet_training.static_camera import StaticClip, digest, static_clip
-from sapnet_training.video_evaluate import derained, flickers, main, medians, static_scores
+from sapnet_training.video_derainer import derainer, median_of
+from sapnet_training.video_scores import flickers, static_scores
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def test_a_median_is_scored_where_no_object_is(clip: StaticClip) -> None:
     assert all(record["psnr"] == float("inf") for record in same)
     assert "trail" in same[-1]
     assert "trail" not in same[0]
-    assert static_scores(part, medians(part, 15))[8]["psnr"] > 38
+    assert static_scores(part, median_of(15)(part.rainy))[8]["psnr"] > 38
 
 
 def test_flicker_is_what_changes_less_what_the_camera_moves() -> None:
@@ -85,25 +87,52 @@ def test_a_folder_is_scored_frame_by_frame(
     rainy = clean.clone()
     rainy[:, :, ::8] += 30
     data = f"{write(tmp_path / 'rainy', rainy)}:{write(tmp_path / 'clean', clean)}"
-    arguments = ["x", "--weights", str(idle), "--data", data, "--first", "2"]
-    monkeypatch.setattr(sys, "argv", [*arguments, "--csv", str(tmp_path / "out.csv")])
+    arguments = ["x", "video", "--weights", str(idle), "--data", data, "--first", "2", "--forget"]
+    arguments += ["--csv", str(tmp_path / "out.csv"), "--chart", str(tmp_path / "chart.png")]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--sheets", str(tmp_path / "sheets")])
     assert main() == 0
-    want = psnr(luma(rainy[1]), luma(clean[1]))
-    line = capsys.readouterr().out
-    assert f"rainy_psnr {want:.4g}" in line
-    assert f"derained_psnr {want:.4g}" in line
-    assert len((tmp_path / "out.csv").read_text().splitlines()) == 5
+    want = f"{psnr(luma(rainy[1]), luma(clean[1])):.4g}"
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    names = [line.split("|")[1].strip() for line in table]
+    assert names[1:5] == ["-" * len("idle, no memory"), "rainy", "idle", "idle, no memory"]
+    assert all(want in line for line in table[2:5])
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert len(lines) == 5
+    assert lines[0].startswith("frame,rainy seconds,rainy psnr,rainy ssim,rainy flicker,idle ")
+    assert len(list((tmp_path / "sheets").iterdir())) == 4
+    with Image.open(tmp_path / "chart.png") as chart:
+        assert len(chart.convert("RGB").getcolors(1 << 16) or ()) > 2
 
 
-@pytest.mark.parametrize("arguments", [[], ["--static", "--data", "a:b"], ["--data", "nowhere"]])
-def test_mistakes_are_one_sentence(
-    idle: Path,
-    arguments: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_networks_without_a_memory_are_scored_beside(
+    tmp_path: Path, idle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["x", "--weights", str(idle), *arguments])
-    assert main() in (2, 3)
+    data = str(write(tmp_path / "rainy", frames(3)))
+    weights = ["--weights", "sapnet", str(idle), "--medians", "2"]
+    arguments = ["x", "video", *weights, "--data", data, "--first", "1", "--last", "2"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert main() == 0
+    said = capsys.readouterr().out
+    assert said.startswith("frames 1 to 2\n")
+    for name in ("rainy", "median of 2", "sapnet", "idle"):
+        assert f"| {name} " in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--static", "--data", "a:b"],
+        ["--data", "nowhere"],
+        ["--data", "nowhere", "--chart", "x.png"],
+        ["--weights", "nowhere", "--static"],
+    ],
+)
+def test_mistakes_are_one_sentence(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", "video", *arguments])
+    assert main() in (2, 3, 5)
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -115,5 +144,5 @@ def test_without_its_memory_a_network_knows_no_past(idle: Path) -> None:
         bias[12:16] = 0.0
     rainy = frames(1)[0].repeat(3, 1, 1, 1)
     rainy[2] += 40
-    assert not torch.equal(list(derained(network, rainy))[2], rainy[2])
-    assert torch.equal(list(derained(network, rainy, forget=True))[2], rainy[2])
+    assert not torch.equal(list(derainer(network)(rainy))[2], rainy[2])
+    assert torch.equal(list(derainer(network, forget=True)(rainy))[2], rainy[2])

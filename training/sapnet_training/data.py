@@ -27,6 +27,19 @@ def read_image(path: Path) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height, pixels, without decoding it.
+
+    Raises:
+        InputError: missing, or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except OSError as error:
+        raise InputError(f"cannot read the image {path}: {error}") from error
+
+
 def image_files(folder: Path) -> list[Path]:
     """The PNG and JPEG files of a folder in natural order (norain-2 before norain-10).
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sapnet_stream.engine import checked_device
 from sapnet_stream.networks.executor import choose_executor, default_dtype
-from sapnet_stream.networks.weights import find_weights, load_network
+from sapnet_stream.networks.weights import find_weights, load_either
 from sapnet_training.pairs import Pair, read_pair
 
 
@@ -21,7 +21,7 @@ class Derainer:
     """A checkpoint on a device.
 
     Args:
-        source: see `load_network`; its stem is the name.
+        source: see `find_weights`; its stem is the name.
         device: "cpu", "cuda"; None takes a GPU if there is one.
         dtype: of the arithmetic; None takes the product's for the device.
         stages: default all.
@@ -43,7 +43,11 @@ class Derainer:
         self.device = checked_device(device)
         dtype = dtype or default_dtype(self.device)
         self._executor = choose_executor(
-            load_network(source), device=self.device, dtype=dtype, stages=stages, memory_bytes=None
+            load_either(find_weights(source)),
+            device=self.device,
+            dtype=dtype,
+            stages=stages,
+            memory_bytes=None,
         )
         self.how = f"{str(dtype).removeprefix('torch.')} on {self.device} ({self._executor.name})"
 

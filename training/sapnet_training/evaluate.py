@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_training import video_evaluate
 from sapnet_training.agreement import Agreement
+from sapnet_training.data import image_size
 from sapnet_training.derainer import Derained, Derainer, derain_pairs
 from sapnet_training.detection import Detection, Detector, FastestDet, TorchvisionDetector
 from sapnet_training.looks import look
@@ -66,17 +67,13 @@ def chosen_pairs(source: str, every: int) -> list[Pair]:
     """Every Nth pair; those of one size together, as some runtimes prepare for each size anew.
 
     Raises:
-        InputError: see `find_pairs`.
+        InputError: see `find_pairs`, or a rainy file is no image.
         UsageError: every is below 1.
     """
     if every < 1:
         raise UsageError(f"--every must be at least 1, got {every}")
-
-    def size(pair: Pair) -> tuple[int, int]:
-        with Image.open(pair.rainy) as image:
-            return image.size
-
-    return sorted(find_pairs(source, Path())[::every], key=size)
+    pairs = find_pairs(source, Path())[::every]
+    return sorted(pairs, key=lambda pair: image_size(pair.rainy))
 
 
 def chosen_derainers(options: argparse.Namespace) -> list[Derainer]:
@@ -172,8 +169,22 @@ def run(options: argparse.Namespace) -> str:
 
 
 def main() -> int:
+    arguments = sys.argv[1:]
+    try:
+        if arguments[:1] == ["video"]:
+            print(video_evaluate.run(video_evaluate.parser().parse_args(arguments[1:])))
+        else:
+            print(run(_parser().parse_args(arguments)))
+    except SapnetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sapnet-eval", description="Evaluates SAPNet checkpoints on pairs of images."
+        prog="sapnet-eval",
+        description="Evaluates checkpoints on pairs of images; `sapnet-eval video` on videos.",
     )
     parser.add_argument(
         "--weights", nargs="+", metavar="NAME_OR_PATH", help="default: the bundled ones"
@@ -212,12 +223,7 @@ def main() -> int:
     )
     parser.add_argument("--csv", type=Path, metavar="FOLDER", help="a file per task, by image")
     parser.add_argument("--sheets", type=Path, metavar="FOLDER", help="pictures of every image")
-    try:
-        print(run(parser.parse_args()))
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return parser
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 from sapnet_stream.errors import SapnetError
 from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
-from sapnet_stream.networks.weights import save_network
+from sapnet_stream.networks.weights import find_weights, read_card, save_network
 from sapnet_training.checkpoint import load_checkpoint
 
 FIRST_DATA = (
@@ -33,8 +33,17 @@ def data_of(recipe: Mapping[str, Any]) -> str:
     return f"{photographs}, rained on by sapnet_training.rain{masks}{pairs}"
 
 
-def export(checkpoint: Path, out: Path) -> str:
-    """Writes the averaged weights with their story as metadata; returns their sha256."""
+def export(checkpoint: Path, out: Path, start: str | None = None) -> str:
+    """Writes the averaged weights with their story as metadata; returns their sha256.
+
+    Args:
+        start: the weights that the run began with, a bundled name or a file; their own story
+            is kept in this one.
+
+    Raises:
+        InputError: see `load_checkpoint`.
+        WeightsError: see `find_weights` and `read_card`.
+    """
     parts = load_checkpoint(checkpoint)
     network: SAPNet | SAPNetVideo
     if parts["config"].get("task") == "video":
@@ -50,6 +59,8 @@ def export(checkpoint: Path, out: Path) -> str:
         "hours": f"{parts['seconds'] / 3600:.2f}",
         "license": "MIT for the weights; the photographs and masks carry no licence of their own",
     }
+    if start is not None:
+        card["start"] = json.dumps(read_card(find_weights(start)))
     return save_network(out, network, card)
 
 
@@ -57,9 +68,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sapnet_training.export")
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.pt")
     parser.add_argument("out", type=Path, metavar="OUT.safetensors")
+    parser.add_argument("--start", metavar="WEIGHTS", help="those that the run began with")
     options = parser.parse_args()
     try:
-        print(export(options.checkpoint, options.out))
+        print(export(options.checkpoint, options.out, options.start))
     except SapnetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -89,8 +89,8 @@ def match(rainy: Iterable[Path], clean: Iterable[Path]) -> list[Pair]:
     Raises:
         InputError: a file has no twin; it is named.
     """
+    clean = list(clean)
     scenes = {_scene(path, SCENE_OF_CLEAN): path for path in clean}
-    unused = dict(scenes)
     pairs = []
     for path in rainy:
         scene = _scene(path, SCENE_OF_RAINY)
@@ -99,9 +99,9 @@ def match(rainy: Iterable[Path], clean: Iterable[Path]) -> list[Pair]:
         if scene not in scenes:
             raise InputError(f"{path} has no clean twin: add it, or take {path.name} away")
         pairs.append(Pair(path, scenes[scene]))
-        unused.pop(scene, None)
-    if unused:
-        path = next(iter(unused.values()))
+    used = {pair.clean for pair in pairs}
+    if unused := [path for path in clean if path not in used]:
+        path = unused[0]
         raise InputError(f"{path} has no rainy twin: add it, or take {path.name} away")
     return pairs
 

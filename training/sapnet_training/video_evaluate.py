@@ -1,204 +1,176 @@
-"""Scores a video network: `python -m sapnet_training.video_evaluate --data RAINY[:CLEAN]`.
+"""`sapnet-eval video`: networks on the consecutive frames of a video, or a static camera's.
 
-Folders of consecutive frames, or `--static`, the static-camera benchmark. PSNR and SSIM on Y
-of outputs rounded to uint8, see `metrics`. Flicker is how much Y changes, in grey levels, from
-the last frame, moved to where the camera looks now, to this one.
-
-Shapes: T frames, H height, W width.
+Scores frame by frame, see `video_scores`; networks that see each frame by itself beside those
+with a memory, and medians over time.
 """
 
 import argparse
-import csv
-import math
-import statistics
-import sys
-import time
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 
-from sapnet_stream.errors import InputError, OutputError, SapnetError, UsageError
-from sapnet_stream.networks.alignment import mesh_between, seen_from_now, small_factor
-from sapnet_stream.networks.background import BackgroundMemory
-from sapnet_stream.networks.camera import Camera
-from sapnet_stream.networks.executor import default_dtype
-from sapnet_stream.networks.sapnet import SAPNet
+from sapnet_stream.errors import InputError, OutputError, UsageError
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
-from sapnet_stream.networks.weights import VIDEO_NAME, load_video_network
+from sapnet_stream.networks.weights import VIDEO_NAME, find_weights, load_either
+from sapnet_training.chart import Box, draw_chart
 from sapnet_training.data import image_files, read_image
-from sapnet_training.metrics import luma, psnr, ssim_255
+from sapnet_training.looks import look
 from sapnet_training.pairs import match
-from sapnet_training.static_camera import LAST_SEEN, StaticClip, luma_error, static_clips
+from sapnet_training.sheet import write_sheet
+from sapnet_training.static_camera import static_clips
+from sapnet_training.table import markdown, write_csv
+from sapnet_training.video_derainer import VideoDerainer, derainer, median_of
+from sapnet_training.video_scores import Record, means, static_scores, video_scores
 
-Record = dict[str, float]
-
-
-class Forgetful(BackgroundMemory):
-    """Remembers nothing: what the network does without its background memory."""
-
-    def push(self, *_: object) -> None:
-        """Nothing."""
-
-
-@torch.inference_mode()
-def derained(
-    network: SAPNetVideo, frames: Iterable[Tensor], forget: bool = False
-) -> Iterator[Tensor]:
-    """[3, H, W] uint8 frame after frame of one video, in the CPU's fastest precision."""
-    state = None
-    dtype = default_dtype(torch.device("cpu"))
-    for frame in frames:
-        if state is None:
-            state = network.initial(frame.shape[1], frame.shape[2])
-            state = replace(state, memory=Forgetful()) if forget else state
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            output, state = network(frame[None].float() / 255, state)
-        yield (output[0].clamp(0, 1) * 255).round().to(torch.uint8)
+Scored = dict[str, list[Record]]
+"""Frame by frame, by what derained them."""
+RAINY = "rainy"
+CHART_PX = (900, 420)
 
 
-def flickers(frames: Iterable[Tensor], camera_of: Iterable[Tensor]) -> Iterator[float]:
-    """Of each frame but the first, [3, H, W] uint8; the camera is followed in `camera_of`."""
-    camera, last, before = Camera(), None, None
-    for frame, seen in zip(frames, camera_of, strict=True):
-        camera.follow(seen.float() / 255)
-        y = luma(frame).float()[None]
-        if last is not None and before is not None:
-            mesh = mesh_between(camera.view, before, small_factor(*frame.shape[1:]))
-            yield (y - seen_from_now(last, mesh, y)).abs().mean().item()
-        last, before = y, camera.view
-
-
-def folder_scores(
-    network: SAPNetVideo, rainy: list[Path], clean: list[Path] | None, forget: bool = False
-) -> list[Record]:
-    """Of each frame: seconds, flicker of input and output, and with clean frames PSNR and SSIM.
+def chosen_derainers(options: argparse.Namespace) -> dict[str, VideoDerainer]:
+    """By name: the input, medians, every checkpoint, and with --forget what has no memory.
 
     Raises:
-        InputError: a frame is unreadable or differs in size.
+        WeightsError: a checkpoint cannot be used.
     """
-    frames = [read_image(path) for path in rainy]
-    if any(frame.shape != frames[0].shape for frame in frames):
-        raise InputError(f"the frames in {rainy[0].parent} differ in size")
-    outputs, records = [], []
-    began = time.monotonic()
-    for number, output in enumerate(derained(network, frames, forget)):
-        record = {"frame": number + 1.0, "seconds": time.monotonic() - began}
-        if clean is not None:
-            target = read_image(clean[number])
-            if target.shape != output.shape:
-                raise InputError(f"{rainy[number]} and {clean[number]} differ in size")
-            for name, image in (("rainy", frames[number]), ("derained", output)):
-                record[f"{name}_psnr"] = psnr(luma(image), luma(target))
-                record[f"{name}_ssim"] = ssim_255(luma(image), luma(target))
-        records.append(record)
-        outputs.append(output)
-        began = time.monotonic()
-    for name, images in (("rainy", frames), ("derained", outputs)):
-        for record, value in zip(records[1:], flickers(images, frames), strict=True):
-            record[f"{name}_flicker"] = value
-    return records
+    chosen: dict[str, VideoDerainer] = {RAINY: iter}
+    chosen |= {f"median of {count}": median_of(count) for count in options.medians}
+    for source in options.weights:
+        network, name = load_either(source), find_weights(source).stem
+        chosen[name] = derainer(network)
+        if options.forget and isinstance(network, SAPNetVideo):
+            chosen[f"{name}, no memory"] = derainer(network, forget=True)
+    return chosen
 
 
-def static_scores(clip: StaticClip, outputs: Iterable[Tensor]) -> list[Record]:
-    """Of each frame: PSNR on Y outside the object, and where it has just been ("trail")."""
-    records = []
-    for number, output in enumerate(outputs):
-        error = luma_error(output[None], clip.scene[number : number + 1])
-        outside = ~clip.covered[number : number + 1]
-        trail = clip.covered[max(0, number - LAST_SEEN) : number].any(0)[None] & outside
-        record = {"frame": number + 1.0, "psnr": _decibels(error[outside])}
-        if trail.any():
-            record["trail"] = _decibels(error[trail])
-        records.append(record)
-    return records
+def on_folders(options: argparse.Namespace, chosen: dict[str, VideoDerainer]) -> Scored:
+    """Scores on `--data RAINY[:CLEAN]`; pictures of every frame into `--sheets`.
+
+    Raises:
+        InputError: a frame is missing, unreadable, or differs in size.
+    """
+    rainy, _, clean = options.data.partition(":")
+    files = image_files(Path(rainy))
+    targets = None
+    if clean:
+        pairs = match(files, image_files(Path(clean)))
+        files, targets = [p.rainy for p in pairs], [p.clean for p in pairs]
+    frames = _frames(files[: options.last])
+    wanted = _frames(targets[: options.last]) if targets else None
+    if wanted and wanted[0].shape != frames[0].shape:
+        raise InputError(f"the frames in {rainy} and {clean} differ in size")
+    scored, pictures = {}, {}
+    for name, video in chosen.items():
+        scored[name], pictures[name] = video_scores(video(frames), frames, wanted)
+    if options.sheets is not None:
+        pictures |= {"clean": wanted} if wanted else {}
+        for number, file in enumerate(files[: options.last]):
+            row = {name: images[number] for name, images in pictures.items()}
+            write_sheet(options.sheets / f"{file.stem}.png", row)
+    return scored
 
 
-def medians(clip: StaticClip, frames: int) -> Iterator[Tensor]:
-    """The median of the last `frames` frames, this one included."""
-    for number in range(len(clip.rainy)):
-        yield clip.rainy[max(0, number + 1 - frames) : number + 1].median(0).values
+def on_static_camera(chosen: dict[str, VideoDerainer]) -> Scored:
+    """Scores on the static-camera benchmark, means over its clips."""
+    clips = static_clips()
+    scored = {}
+    for name, video in chosen.items():
+        parts = [static_scores(clip, video(clip.rainy)) for clip in clips]
+        scored[name] = [means(frames) for frames in zip(*parts, strict=True)]
+    return scored
 
 
-@torch.inference_mode()
-def one_by_one(network: SAPNet, clip: StaticClip) -> Iterator[Tensor]:
-    """The paper's network on each frame."""
-    for frame in clip.rainy:
-        yield (network(frame[None].float() / 255)[0].clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def means(records: list[Record]) -> Record:
-    """Over the frames that have a value, of each column."""
-    names = dict.fromkeys(name for record in records for name in record if name != "frame")
-    return {name: statistics.fmean(r[name] for r in records if name in r) for name in names}
-
-
-def write_csv(path: Path, records: list[Record]) -> None:
-    """A line per frame.
+def write_chart(path: Path, scored: Scored) -> None:
+    """PSNR over the frame's number, as a picture.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    names = list(dict.fromkeys(name for record in records for name in record))
+    picture = Image.new("RGB", CHART_PX, "white")
+    lines = {
+        name: [(n, record["psnr"]) for n, record in enumerate(records, start=1)]
+        for name, records in scored.items()
+    }
+    draw_chart(ImageDraw.Draw(picture), Box(0, 0, *CHART_PX), "PSNR in dB over frames", lines)
     try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            for record in records:
-                writer.writerow({name: round(value, 4) for name, value in record.items()})
+        picture.save(path)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error}") from error
-
-
-def _decibels(squares: Tensor) -> float:
-    error = squares.mean().item()
-    return 10 * math.log10(255**2 / error) if error else math.inf
+        raise OutputError(f"cannot write the chart {path}: {error}") from error
 
 
 def run(options: argparse.Namespace) -> str:
-    """What the command does; the line it prints."""
-    network = load_video_network(options.weights)
+    """What the command does; the text it prints.
+
+    Raises:
+        SapnetError: one sentence.
+    """
     if options.static == bool(options.data):
         raise UsageError("give either --data or --static")
-    if options.static:
-        clips = static_clips()
-        parts = [
-            static_scores(clip, derained(network, clip.rainy, options.forget)) for clip in clips
-        ]
-        records = [means(list(frames)) for frames in zip(*parts, strict=True)]
-        records = [{"frame": n + 1.0, **record} for n, record in enumerate(records)]
-    else:
-        rainy, colon, clean = options.data.partition(":")
-        pairs = match(image_files(Path(rainy)), image_files(Path(clean))) if colon else None
-        files = [pair.rainy for pair in pairs] if pairs else image_files(Path(rainy))
-        targets = [pair.clean for pair in pairs] if pairs else None
-        records = folder_scores(network, files, targets, options.forget)
+    if options.chart and not (options.static or ":" in options.data):
+        raise UsageError("--chart needs --static, or clean frames: --data RAINY:CLEAN")
+    chosen = chosen_derainers(options)
+    scored = on_static_camera(chosen) if options.static else on_folders(options, chosen)
+    count = len(scored[RAINY])
+    if not 1 <= options.first <= count:
+        raise UsageError(f"--first must be 1 to {count}, got {options.first}")
     if options.csv is not None:
-        write_csv(options.csv, records)
-    scored = [record for record in records if record["frame"] >= options.first]
-    if not scored:
-        raise UsageError(f"--first must be 1 to {len(records)}, got {options.first}")
-    columns = "  ".join(f"{name} {value:.4g}" for name, value in means(scored).items())
-    return f"frames {options.first} to {len(records)}: {columns}"
+        write_csv(options.csv, *_lines(scored))
+    if options.chart is not None:
+        write_chart(options.chart, scored)
+    table = {name: means(records[options.first - 1 :]) for name, records in scored.items()}
+    columns = list(dict.fromkeys(column for row in table.values() for column in row))
+    rows = [
+        (name, *(f"{row[c]:.4g}" if c in row else "" for c in columns))
+        for name, row in table.items()
+    ]
+    text = [f"frames {options.first} to {count}", markdown(("", *columns), rows)]
+    if options.data:
+        what = f"{Path(options.data.split(':')[0]).name}, frames {options.first} to {count}"
+        result = "; ".join(" ".join(row) for row in rows)
+        text.append(look(what, ", ".join(options.weights), result))
+    return "\n\n".join(text)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m sapnet_training.video_evaluate")
-    parser.add_argument("--weights", default=VIDEO_NAME, metavar="NAME_OR_PATH")
-    parser.add_argument("--data", metavar="RAINY[:CLEAN]", help="folders of consecutive frames")
-    parser.add_argument("--static", action="store_true", help="the static-camera benchmark")
-    parser.add_argument("--first", type=int, default=9, metavar="N", help="first frame scored")
-    parser.add_argument("--forget", action="store_true", help="without background memory")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="a line per frame")
-    try:
-        print(run(parser.parse_args()))
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+def parser() -> argparse.ArgumentParser:
+    """Of the command's options."""
+    made = argparse.ArgumentParser(
+        prog="sapnet-eval video", description="Evaluates checkpoints on the frames of a video."
+    )
+    add = made.add_argument
+    add("--weights", nargs="+", default=[VIDEO_NAME], metavar="NAME_OR_PATH")
+    add("--data", metavar="RAINY[:CLEAN]", help="folders of consecutive frames")
+    add("--static", action="store_true", help="the static-camera benchmark")
+    add("--first", type=int, default=9, metavar="N", help="first frame in the table (9)")
+    add("--last", type=int, metavar="N", help="of --data; default: all")
+    add("--forget", action="store_true", help="also without background memory")
+    add("--medians", type=int, nargs="*", default=[], metavar="N", help="also of N frames")
+    add("--csv", type=Path, metavar="FILE", help="a line per frame")
+    add("--chart", type=Path, metavar="PNG", help="PSNR over frames")
+    add("--sheets", type=Path, metavar="FOLDER", help="a picture of every frame")
+    return made
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _frames(files: Sequence[Path]) -> list[Tensor]:
+    frames = [read_image(path) for path in files]
+    if any(frame.shape != frames[0].shape for frame in frames):
+        raise InputError(f"the frames in {files[0].parent} differ in size")
+    return frames
+
+
+def _lines(scored: Scored) -> tuple[list[str], Iterator[tuple[object, ...]]]:
+    """Header and lines of a CSV file: a column for each score of each derainer."""
+    keys = [
+        (name, column)
+        for name, records in scored.items()
+        for column in dict.fromkeys(column for record in records for column in record)
+    ]
+    frames = zip(*scored.values(), strict=True)
+    places = {name: place for place, name in enumerate(scored)}
+    lines = (
+        (number, *(records[places[name]].get(column) for name, column in keys))
+        for number, records in enumerate(frames, start=1)
+    )
+    return ["frame", *(f"{name} {column}" for name, column in keys)], lines

@@ -78,7 +78,7 @@ def test_several_outputs_at_once(
     assert pieces
     assert in_order([t for piece in pieces for t in times(tmp_path / piece)["video"]])
     assert job.events[0] == "connected: h264 64x48"
-    assert any(event.startswith("a frame takes ") for event in job.events)
+    assert any(event.startswith("nothing: a frame takes ") for event in job.events)
 
 
 def test_sound_stays_within_a_frame_of_its_picture(

@@ -15,6 +15,8 @@ import av
 import pytest
 
 from sapnet_stream import cli
+from sapnet_stream.errors import UsageError
+from sapnet_stream.live.command import ways
 from sapnet_stream.live.options import is_live, parser
 
 Eventually = Callable[..., None]
@@ -34,7 +36,7 @@ os.environ.update(ENVIRONMENT)
 for number, name in enumerate(FILES):
     os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
 torch.set_num_threads(1)
-cli._engine = lambda options: DerainEngine(executor=Nothing())
+cli._live_engine = lambda options: DerainEngine(executor=Nothing())
 sys.exit(cli.main(ARGUMENTS))
 """
 # Forks a process that has imported everything, which takes seconds.
@@ -155,6 +157,31 @@ def test_mistakes_are_one_sentence_without_the_password(
     assert cli.main(arguments) in (2, 4)
     said = capfd.readouterr().err
     assert reason in said and said.count("\n") == 1 and "pass-word" not in said
+
+
+class Engine:
+    """Stands in for an engine: only its name matters here."""
+
+    def __init__(self, options: Any) -> None:
+        self.description = f"{options.stages or 6} stages"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "names"),
+    [
+        (["--when-slow", "drop"], ["6 stages"]),
+        (["--when-slow", "smaller"], ["6 stages", "6 stages, at half the size"]),
+        (["--when-slow", "fewer-stages"], ["6 stages", "3 stages", "2 stages", "1 stages"]),
+        (["--when-slow", "fewer-stages", "--stages", "2"], ["2 stages", "1 stages"]),
+    ],
+)
+def test_ways_from_the_best_to_the_fastest(wishes: list[str], names: list[str]) -> None:
+    options = parser().parse_args(["rtsp://cam/x", "none", "--model", "sapnet", *wishes])
+    assert [way.name for way in ways(options, Engine)] == names  # type: ignore[arg-type]
+    options.model = "video"
+    if "fewer-stages" in wishes:
+        with pytest.raises(UsageError, match="choose smaller"):
+            ways(options, Engine)  # type: ignore[arg-type]
 
 
 def test_a_wrong_password_is_told_and_never_shown(

@@ -1,0 +1,51 @@
+"""Timing the video network: one frame of a camera that stands still, and of one that moves."""
+
+from collections.abc import Callable
+from itertools import cycle
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sapnet_stream.networks.background import LONG
+from sapnet_stream.networks.folded_video import FoldedVideo
+from sapnet_stream.networks.weights import load_video_network
+
+STEP_PX = 3
+"""Of a camera that moves, per frame: it goes there and back."""
+FRAMES = 12
+
+
+def video(dtype: torch.dtype, *, moving: bool) -> Callable[[object, Tensor], Callable[[], object]]:
+    """Prepares the bundled video network on frames of an image's size, its memory full."""
+
+    def prepare(_: object, image: Tensor) -> Callable[[], object]:
+        executor = FoldedVideo(load_video_network(), device=image.device, dtype=dtype)
+        height, width = image.shape[2:]
+        frames = cycle(_frames(height, width, STEP_PX if moving else 0))
+        state = executor.initial(height, width)
+
+        def call() -> None:
+            nonlocal state
+            _, state = executor(next(frames), state)
+
+        for _ in range(LONG + 1):
+            call()
+        return call
+
+    return prepare
+
+
+def _frames(height: int, width: int, step: int) -> list[Tensor]:
+    """A smooth scene behind drops, [1, 3, H, W] each, to be shown in a circle."""
+    generator = torch.Generator().manual_seed(0)
+    size = (height, width + FRAMES * step)
+    coarse = torch.rand(1, 3, max(2, height // 8), max(2, size[1] // 8), generator=generator)
+    scene = F.interpolate(coarse, size, mode="bicubic")
+    places = [*range(FRAMES // 2), *range(FRAMES // 2, 0, -1)]
+    frames = []
+    for place in places:
+        drops = torch.rand(1, 1, height, width, generator=generator) > 0.98
+        view = scene[:, :, :, place * step : place * step + width] + 0.3 * drops
+        frames.append(view.clamp(0, 1).contiguous())
+    return frames

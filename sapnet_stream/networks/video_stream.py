@@ -1,0 +1,94 @@
+"""A network with a memory as the engine runs it: single images, and one video after the other.
+
+Shapes: N batch, H height, W width.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sapnet_stream.networks.background import LONG
+from sapnet_stream.networks.memory import available_bytes, too_large
+from sapnet_stream.networks.sapnet_video import VideoState, remember
+
+
+class FrameExecutor(Protocol):
+    """Runs a network with a memory; made for one network, device and dtype."""
+
+    name: str
+
+    def initial(self, height: int, width: int) -> VideoState:
+        """See `SAPNetVideo.initial`."""
+        ...
+
+    def __call__(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
+        """See `SAPNetVideo.forward`."""
+        ...
+
+    def frame_bytes(self, height: int, width: int) -> int:
+        """What a frame of this size takes, its video's memory included."""
+        ...
+
+
+class VideoStream:
+    """One video, picture after picture; a picture of another size begins anew."""
+
+    def __init__(self, executor: FrameExecutor) -> None:
+        self._executor = executor
+        self._state: VideoState | None = None
+        self._size = (0, 0)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Derain the next picture, [1, 3, H, W] float32 in [0, 1]; not clamped."""
+        with torch.inference_mode():
+            output, self._state = self._executor(image, self._current(image))
+        # The next picture looks back at the state's own copy.
+        return output.clone()
+
+    def remember(self, image: Tensor) -> None:
+        """Let the next picture be seen without deraining it."""
+        with torch.inference_mode():
+            self._state = remember(image, self._current(image))
+
+    def _current(self, image: Tensor) -> VideoState:
+        size = (image.shape[2], image.shape[3])
+        if self._state is None or self._size != size:
+            self._state, self._size = self._executor.initial(*size), size
+        return self._state
+
+
+class VideoExecutor:
+    """An `Executor` that remembers.
+
+    Args:
+        executor: runs the network.
+        device: where.
+        memory_bytes: what a frame may take, None for what the machine has available.
+    """
+
+    past_frames = LONG + 1
+    """How many frames before a picture may matter to it."""
+
+    def __init__(
+        self, executor: FrameExecutor, device: torch.device, memory_bytes: int | None = None
+    ) -> None:
+        self.name = executor.name
+        self._executor, self._device, self._memory_bytes = executor, device, memory_bytes
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """See `Executor`: every image by itself, without a past."""
+        return torch.cat([self.stream()(image[n : n + 1]) for n in range(len(image))])
+
+    def stream(self) -> VideoStream:
+        """The way of one video."""
+        return VideoStream(self._executor)
+
+    def check_memory(self, height: int, width: int) -> None:
+        """See `Executor`."""
+        allowed = self._memory_bytes
+        if allowed is None:
+            allowed = available_bytes(self._device)
+        needed = self._executor.frame_bytes(height, width)
+        if needed > allowed:
+            raise too_large(height, width, needed, allowed)

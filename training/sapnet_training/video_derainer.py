@@ -1,0 +1,73 @@
+"""Networks and simpler means on the frames of one video, as the product runs them.
+
+Shapes: T frames, H height, W width; frames are [3, H, W] uint8.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sapnet_stream.networks.background import BackgroundMemory
+from sapnet_stream.networks.executor import choose_executor, default_dtype
+from sapnet_stream.networks.folded_video import FoldedVideo
+from sapnet_stream.networks.sapnet import SAPNet
+from sapnet_stream.networks.sapnet_video import SAPNetVideo
+
+VideoDerainer = Callable[[Iterable[Tensor]], Iterator[Tensor]]
+CPU = torch.device("cpu")
+
+
+class Forgetful(BackgroundMemory):
+    """Remembers nothing: what the network does without its background memory."""
+
+    def push(self, *_: object) -> None:
+        """Nothing."""
+
+
+def derainer(network: SAPNet | SAPNetVideo, forget: bool = False) -> VideoDerainer:
+    """One video's frames through a network, in the CPU's fastest precision.
+
+    Args:
+        network: `SAPNet` sees every frame by itself.
+        forget: take the background memory from a `SAPNetVideo`.
+    """
+
+    def video(frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        executor = FoldedVideo(network, device=CPU, dtype=default_dtype(CPU))  # type: ignore[arg-type]
+        state = None
+        for frame in frames:
+            if state is None:
+                state = executor.initial(frame.shape[1], frame.shape[2])
+                state = replace(state, memory=Forgetful()) if forget else state
+            output, state = executor(_image(frame), state)
+            yield _bytes(output)
+
+    def one_by_one(frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        executor = choose_executor(network, device=CPU, dtype=None, stages=None, memory_bytes=None)
+        for frame in frames:
+            yield _bytes(executor(_image(frame)))
+
+    return video if isinstance(network, SAPNetVideo) else one_by_one
+
+
+def median_of(count: int) -> VideoDerainer:
+    """The median of the last `count` frames, this one included."""
+
+    def video(frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        last: deque[Tensor] = deque(maxlen=count)
+        for frame in frames:
+            last.append(frame)
+            yield torch.stack(list(last)).median(0).values
+
+    return video
+
+
+def _image(frame: Tensor) -> Tensor:
+    return frame[None].float() / 255
+
+
+def _bytes(output: Tensor) -> Tensor:
+    return (output[0].clamp(0, 1) * 255).round().to(torch.uint8)
