@@ -183,10 +183,10 @@ class Camera:
             pace = self._pace
             if pace.measured and not announced:
                 announced = True
-                self._on_event(
-                    f"{self._ladder.way.name}: a frame takes {pace.frame_seconds:.2g} s and becomes "
-                    f"{pace.bound_seconds:.2g} s old at most; {self._program.encoder}".rstrip("; ")
-                )
+                takes = f"a frame takes {pace.frame_seconds:.2g} s"
+                old = f"becomes {pace.bound_seconds:.2g} s old at most"
+                encoder = self._program.encoder and f"; {self._program.encoder}"
+                self._on_event(f"{self._ladder.way.name}: {takes} and {old}{encoder}")
             running = self._source.stats.state == State.RUNNING
             said = pace.check() if running else None
             if said is not None:

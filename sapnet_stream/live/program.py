@@ -142,7 +142,6 @@ class Program:
         self._encoder: Encoder | None = None
         self._sound: bytes | None = None
         self._number = 0
-        self.changes = 0
 
     @property
     def encoder(self) -> str:
@@ -170,10 +169,10 @@ class Program:
         if encoder is None or not self._fits(encoder, live.info):
             self.finish()
             encoder = Encoder(live.info, self._settings, self._sound)
-            self._encoder = encoder
-            self.changes += 1
         for packet in encoder.encode(live.frame):
             self._send(encoder, VIDEO, packet)
+        # Only now, for sound follows the first picture.
+        self._encoder = encoder
 
     def finish(self) -> None:
         """Pass on what the encoder still holds."""

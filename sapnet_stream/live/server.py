@@ -51,6 +51,28 @@ def serving(
     Raises:
         UsageError: the port is taken, or the address is not of this machine.
     """
+    handler = _handler(pages, token)
+
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+    try:
+        server = Server(address, handler)
+    except OSError as error:
+        where = f"{address[0]}:{address[1]}"
+        raise UsageError(f"--metrics cannot listen on {where}: {error.strerror}") from error
+    thread = threading.Thread(target=server.serve_forever, name="sapnet-metrics")
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _handler(pages: dict[str, Page], token: str | None) -> type[BaseHTTPRequestHandler]:
+    """What answers one reader."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = _PATIENCE_SECONDS
@@ -76,19 +98,4 @@ def serving(
         def log_message(self, *_: object) -> None:
             """Who reads is nobody's business."""
 
-    class Server(ThreadingHTTPServer):
-        address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-
-    try:
-        server = Server(address, Handler)
-    except OSError as error:
-        where = f"{address[0]}:{address[1]}"
-        raise UsageError(f"--metrics cannot listen on {where}: {error.strerror}") from error
-    thread = threading.Thread(target=server.serve_forever, name="sapnet-metrics")
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return Handler

@@ -243,18 +243,31 @@ def free_port() -> int:
     return port
 
 
+@pytest.fixture(scope="session")
+def camera_clip() -> list[bytes]:
+    """What the camera shows, once it was made."""
+    return []
+
+
 @pytest.fixture
-def camera(make_clip: Callable[..., Path], sound: Callable[[str], Any]) -> Iterator[Camera]:
+def camera(
+    make_clip: Callable[..., Path],
+    sound: Callable[[str], Any],
+    tmp_path: Path,
+    camera_clip: list[bytes],
+) -> Iterator[Camera]:
     """A camera with `camera.mp4`: 64x48 at 25 frames/s with sound, ten seconds."""
-    clip = make_clip(
-        "camera.mp4",
-        "libx264",
-        ticks=range(250),
-        noise=False,
-        sounds=[sound("aac")],
-        options={"preset": "ultrafast", "bf": "0", "g": "10"},
-    )
-    server = Camera(clip.parent)
+    if not camera_clip:
+        options = {"preset": "ultrafast", "bf": "0", "g": "10"}
+        sounds = [sound("aac")]
+        clip = make_clip(
+            "made.mp4", "libx264", ticks=range(250), noise=False, sounds=sounds, options=options
+        )
+        camera_clip.append(clip.read_bytes())
+    folder = tmp_path / "camera"
+    folder.mkdir()
+    (folder / "camera.mp4").write_bytes(camera_clip[0])
+    server = Camera(folder)
     yield server
     server.close()
 

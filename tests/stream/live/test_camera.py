@@ -280,9 +280,11 @@ def test_another_size_begins_another_file(
     job = run(camera.url("camera.mp4"), output(tmp_path / "out.mkv"))
     eventually(lambda: job.status.frames_out > 20)
     camera.stop()
-    make_clip(
-        "camera.mp4", "libx264", ticks=range(100), noise=False, size=(96, 64), options={"bf": "0"}
+    options = {"bf": "0"}
+    clip = make_clip(
+        "wide.mp4", "libx264", ticks=range(100), noise=False, size=(96, 64), options=options
     )
+    clip.replace(camera.folder / "camera.mp4")
     camera.start()
     eventually(lambda: job.status.outputs[0].connections == 2)
     count = job.status.frames_out

@@ -178,9 +178,9 @@ def test_sound_alone_is_no_stream(
     monkeypatch.setattr(source, "FROZEN_SECONDS", 1.0)
     times = [*range(10), 249]
     options = {"bf": "0", "preset": "ultrafast"}
-    make_clip(
-        "gap.mp4", "libx264", ticks=times, noise=False, sounds=[sound("aac")], options=options
-    )
+    sounds = [sound("aac")]
+    clip = make_clip("gap.mp4", "libx264", ticks=times, noise=False, sounds=sounds, options=options)
+    clip.replace(camera.folder / "gap.mp4")
     reader = read(camera.url("gap.mp4"))
     eventually(lambda: reader.stats.fault == Fault.FROZEN)
 
