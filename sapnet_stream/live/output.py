@@ -164,10 +164,10 @@ def rolling_files(path: Path) -> list[Path]:
 
 def prune(path: Path, keep: Keep, now_seconds: float) -> None:
     """Delete the oldest rolling files of an output beyond the limit; never the newest."""
-    *old, newest = rolling_files(path)
-    sizes = {each: each.stat().st_size for each in (*old, newest)}
+    files = rolling_files(path)
+    sizes = {each: each.stat().st_size for each in files}
     left, total = len(sizes), sum(sizes.values())
-    for each in old:
+    for each in files[:-1]:
         aged = keep.seconds is not None and now_seconds - each.stat().st_mtime > keep.seconds
         many = keep.files is not None and left > keep.files
         large = keep.bytes is not None and total > keep.bytes

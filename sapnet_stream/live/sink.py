@@ -43,7 +43,6 @@ class Sink:
         sent: units so far.
         skipped: units left out: dropped before, or without the picture they build upon.
         connections: files or connections so far.
-        names: of the files written so far.
     """
 
     def __init__(
@@ -58,7 +57,6 @@ class Sink:
         self.output = output
         self.state = SinkState.WAITING
         self.sent = self.skipped = self.connections = 0
-        self.names: list[str] = []
         self._cancellation = cancellation
         self._on_event = on_event
         self._persist = persist
@@ -116,8 +114,6 @@ class Sink:
         if "open" in report:
             self.connections += 1
             self.state = SinkState.RUNNING
-            if report["open"]:
-                self.names.append(report["open"])
             self._on_event(f"sending to {report['open'] or shown}")
         if "left_out" in report:
             self._on_event(f"left out of {shown}, which cannot hold it: {report['left_out']}")
