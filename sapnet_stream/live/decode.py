@@ -113,10 +113,10 @@ class LiveDecoder:
         self.corrupt += picture.is_corrupt
         arrival = self._arrivals.pop(picture.pts or 0, arrival)
         info = self._info_of(picture, connection)
-        unit = connection.video.time_base or TIME_BASE
+        unit = Fraction(connection.video.time_base or TIME_BASE)
         if picture.pts is None:
             picture.pts = int((self._last_pts + 1) * TIME_BASE / unit)
-        picture.time_base = Fraction(unit)
+        picture.time_base = unit
         frame = frame_from(picture, info, TIME_BASE)
         if frame.pts <= self._last_pts:
             self.retimed += 1

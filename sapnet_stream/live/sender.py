@@ -72,7 +72,8 @@ class Sender:
     def _send(self, packet: Any, streams: Any) -> None:
         # NUT stores but one time, and no picture is sent out of order.
         packet.dts = packet.pts
-        time_of = packet.pts * packet.time_base
+        unit = Fraction(packet.time_base)
+        time_of = packet.pts * unit
         begins = packet.stream.type == "video" and packet.is_keyframe
         segment_seconds = self._settings["segment_seconds"]
         if begins and segment_seconds is not None and time_of - self._begin >= segment_seconds:
@@ -86,7 +87,7 @@ class Sender:
             return
         if self._path is not None:
             # A file begins at zero.
-            packet.pts -= round(self._begin / packet.time_base)
+            packet.pts -= round(self._begin / unit)
             packet.dts = packet.pts
         plain = copy.codec_context.name == _PLAIN_SAMPLES != packet.stream.codec_context.name
         if plain:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -245,7 +246,7 @@ class Source:
             self._take_reports(child, base)
 
     def _arrived(self, packet: Any, connection: Connection) -> None:
-        self._last_seconds = max(self._last_seconds, float(packet.pts * packet.time_base))
+        self._last_seconds = max(self._last_seconds, float(packet.pts * Fraction(packet.time_base)))
         if self.stats.state == State.RUNNING:
             return
         if self.stats.state == State.CONNECTING:
