@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint type bench gpu-train clean
+.PHONY: help demo test lint type bench kernel-report gpu-train clean
 
 help:
 	@echo "make demo    derain a rainy clip made on the spot; look into demo/"
@@ -12,6 +12,7 @@ help:
 	@echo "make lint    ruff: rules and format"
 	@echo "make type    mypy --strict"
 	@echo "make bench   measure this machine: networks and whole programs"
+	@echo "make kernel-report   compile every kernel for six GPUs; needs none"
 	@echo "make gpu-train CONFIG=first   pack a training slot for a GPU machine into slot/"
 	@echo "make clean   remove what the other commands made"
 
@@ -42,6 +43,10 @@ type: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/sapnet-stream bench
+
+kernel-report: $(VENV)/installed
+	$(BIN)/python kernels/benchmarks/kernel_report.py \
+		--out kernels/benchmarks/results/kernel_report.md
 
 # A slot goes on from RUN, the folder the slot before gave back; the first one may begin with the
 # weights START, a run's .pt or bundled ones. BUDGET is the time of all slots together, in minutes.

@@ -84,16 +84,16 @@ def _model_rows(results: list[ModelResult]) -> Iterator[dict[str, str]]:
             yield row
             continue
         row |= _spread(result.seconds)
-        baselines = [("published", "float32"), ("folded", result.dtype)]
-        for name, dtype in baselines if result.name in VIDEO else baselines[:1]:
-            base = next((r for r in results if r.is_baseline(name, dtype, result)), None)
-            if base is None:
-                yield row
-                continue
+        wanted = [("published", "float32"), ("folded", result.dtype)]
+        wanted = wanted if result.name in VIDEO else wanted[:1]
+        bases = [r for name in wanted for r in results if r.is_baseline(*name, result)]
+        if not bases:
+            yield row
+        for base in bases:
             # Run by run, so that a slow minute counts on both sides.
             pairs = zip(base.seconds, result.seconds, strict=True)
             ratio = statistics.median(b / s for b, s in pairs)
-            yield row | {"ratio": f"{ratio:.2f}", "baseline": f"{name} torch {dtype}"}
+            yield row | {"ratio": f"{ratio:.2f}", "baseline": f"{base.name} torch {base.dtype}"}
 
 
 def _pipeline_rows(result: PipelineResult) -> list[dict[str, str]]:

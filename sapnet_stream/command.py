@@ -137,6 +137,9 @@ class Command:
                 raise KeyboardInterrupt
 
         plan = plan_folder(options.input, options.output)
+        for kind in dict.fromkeys(item.kind for item in plan.items):
+            # A mistake in an option is said once, and before a file is made.
+            engine(kind)
         for note in plan.notes:
             self._progress.note(note)
         try:

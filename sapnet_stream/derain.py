@@ -14,7 +14,7 @@ from sapnet_stream.flow import StageStats
 from sapnet_stream.job import Job, PreparedJob, prepare
 from sapnet_stream.journal import Journal, claimed, clear, remove
 from sapnet_stream.limits import Needs, check_needs, needs
-from sapnet_stream.networks.weights import load_video_network
+from sapnet_stream.models import Models
 from sapnet_stream.parts import PartWork
 from sapnet_stream.stop import Stop
 from sapnet_stream.target import check_target, place
@@ -165,13 +165,13 @@ def derain_video(
 
     Args:
         source: a video file.
-        engine: what derains the frames; None makes one with the bundled video weights.
+        engine: what derains the frames; None makes one for videos, see `Models`.
 
     Raises:
         InputError: the file is missing, unreadable, or has no video.
     """
     with VideoDecoder(Path(source)) as decoder, closing(decoder.frames()) as frames:
-        yield from (engine or DerainEngine(load_video_network())).frames(frames)
+        yield from (engine or DerainEngine(Models().network("video"))).frames(frames)
 
 
 def _start(prepared: PreparedJob, journal: Journal) -> Start:

@@ -80,6 +80,7 @@ class DerainEngine:
         self.executor = executor
         self.identity = {
             "the network": self.description,
+            "the device": _device_name(self.device),
             "the weights": weights,
             "--strength": f"{strength:g}",
         }
@@ -144,6 +145,11 @@ class DerainEngine:
             TooLargeError: naming the bytes such a picture needs.
         """
         self.executor.check_memory(height, width)
+
+
+def _device_name(device: torch.device) -> str:
+    """What rounds alike: kernels are chosen for the GPU's model."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def checked_device(name: str | None) -> torch.device:

@@ -28,7 +28,7 @@ class Models:
     Attributes:
         model: "video" or "sapnet"; None leaves the choice to what is derained.
         weights: a bundled name or a path, which decides the network too; None takes
-            $SAPNET_WEIGHTS, and without it the bundled weights.
+            $SAPNET_WEIGHTS unless a model was asked for, and without it the bundled weights.
     """
 
     model: str | None = None
@@ -40,8 +40,9 @@ class Models:
         Raises:
             WeightsError: there is none of that name.
         """
+        wished = None if self.model else os.environ.get(ENVIRONMENT)
         bundled = BUNDLED_WEIGHTS[self.model or DEFAULTS[kind]]
-        return find_weights(self.weights or os.environ.get(ENVIRONMENT) or bundled)
+        return find_weights(self.weights or wished or bundled)
 
     def network(self, kind: Kind) -> SAPNet | SAPNetVideo:
         """The network for videos, or for images.

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +14,7 @@ from sapnet_stream.engine import DerainEngine
 from sapnet_stream.flow import Cancelled, Pipeline, StageStats
 from sapnet_stream.journal import Journal, PartRecord
 from sapnet_stream.stop import Stop
+from sapnet_stream.stream import WARM_UP_SECONDS
 from sapnet_stream.video.codec import EncoderPlan
 from sapnet_stream.video.decode import NoFrameError, VideoDecoder
 from sapnet_stream.video.encode import VideoEncoder
@@ -25,8 +26,6 @@ from sapnet_stream.video.span import Span
 # Enough for decoder and encoder to work through a slow moment of the other. More would only
 # cost memory: the network is the bottleneck.
 QUEUED_FRAMES = 6
-# Where frames are further apart, fewer of them warm up a network with a memory.
-WARM_UP_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -146,19 +145,11 @@ class PartWork:
                     if self.number(frame) != number:
                         number = self.number(frame)
                         stream = self.engine.stream()
-                        stream.warm_up(self._before(number, past))
+                        stream.warm_up(past, self.part_span(number, None).begin or seconds)
                     clean = stream.frame(frame)
                     done = clean if self.compare is None else self.compare(frame, clean)
                 yield done
             past.extend(kept)
-
-    def _before(self, number: int, past: Iterable[Frame]) -> list[Frame]:
-        """The frames to warm up with for a part."""
-        begin = self.part_span(number, None).begin
-        if begin is None:
-            return []
-        earliest = begin - WARM_UP_SECONDS
-        return [frame for frame in past if frame.pts * frame.time_base >= earliest]
 
 
 class _PartWriter:

@@ -55,7 +55,7 @@ def preview(
     frame = frames[-1]
     engine.check_memory(*info.orientation.size(frame.height, frame.width))
     stream = engine.stream()
-    stream.warm_up(frames[:-1])
+    stream.warm_up(frames[:-1], frame.pts * frame.time_base)
     pair = [shown(each, info) for each in (frame, stream.frame(frame))]
     still = Still(np.concatenate(pair, axis=1), metadata=Metadata(png_chunks=_colour_tags(info)))
     write_complete(target, encode_still(still, target)[0], overwrite=overwrite)

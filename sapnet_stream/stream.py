@@ -1,7 +1,8 @@
 """The frames of one video through a network, in the order they are shown."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from sapnet_stream.video.frame import Frame
 # After so many steps the hidden state is as good as ever; the background memory needs more
 # frames, but no step.
 STEPS_TO_WARM_UP = 4
+WARM_UP_SECONDS = 2
+"""Frames longer ago do not count: a decoder that begins in the middle need not reach for them."""
 
 
 class DerainStream:
@@ -32,27 +35,36 @@ class DerainStream:
 
     def __init__(self, executor: Executor, device: torch.device, strength: float) -> None:
         self._executor, self._device, self._strength = executor, device, strength
-        self._streams: list[VideoStream] = []
+        # By field and size: in mixed material whole frames and fields take turns.
+        self._streams: dict[tuple[int, int, int], VideoStream] = {}
 
     def frame(self, frame: Frame) -> Frame:
         """Derain the next frame."""
         fields = enumerate(split_fields(frame))
         return weave_fields(tuple(self._picture(field, number) for number, field in fields))
 
-    def warm_up(self, frames: Sequence[Frame]) -> None:
-        """Look at the frames that come before the next one, as many as `past_frames` says."""
+    def warm_up(self, past: Iterable[Frame], begin: Fraction) -> None:
+        """Look at the frames before the next ones.
+
+        Args:
+            past: as many as `past_frames` says.
+            begin: seconds of the source's clock at which the next ones begin.
+        """
         if not isinstance(self._executor, Remembering):
             return
+        earliest = begin - WARM_UP_SECONDS
+        frames = [frame for frame in past if frame.pts * frame.time_base >= earliest]
         for frame in frames[:-STEPS_TO_WARM_UP]:
             for number, field in enumerate(split_fields(frame)):
-                self._stream(self._executor, number).remember(self._rgb(field))
+                rgb = self._rgb(field)
+                self._stream(self._executor, number, rgb).remember(rgb)
         for frame in frames[-STEPS_TO_WARM_UP:]:
             self.frame(frame)
 
     @torch.no_grad()
     def _picture(self, frame: Frame, number: int) -> Frame:
         rgb = self._rgb(frame)
-        clean = derained(self._network(number), rgb)
+        clean = derained(self._network(number, rgb), rgb)
         with _one_thread():
             return add_change(frame, frame.orientation.stored(change(rgb, clean, self._strength)))
 
@@ -60,15 +72,16 @@ class DerainStream:
         with _one_thread():
             return frame.orientation.upright(to_rgb(frame, self._device)).contiguous()
 
-    def _network(self, number: int) -> Callable[[Tensor], Tensor]:
+    def _network(self, number: int, rgb: Tensor) -> Callable[[Tensor], Tensor]:
         if isinstance(self._executor, Remembering):
-            return self._stream(self._executor, number)
+            return self._stream(self._executor, number, rgb)
         return self._executor
 
-    def _stream(self, executor: Remembering, number: int) -> VideoStream:
-        while len(self._streams) <= number:
-            self._streams.append(executor.stream())
-        return self._streams[number]
+    def _stream(self, executor: Remembering, number: int, rgb: Tensor) -> VideoStream:
+        key = (number, rgb.shape[2], rgb.shape[3])
+        if key not in self._streams:
+            self._streams[key] = executor.stream()
+        return self._streams[key]
 
 
 def derained(network: Callable[[Tensor], Tensor], rgb: Tensor) -> Tensor:

@@ -4,6 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+# Kernels run on the device where there is one, else in Triton's interpreter. Triton reads this
+# when it is imported, by whichever test comes first; nothing else on a CPU uses it.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -153,6 +153,8 @@ def moved(past: Tensor, mesh: Tensor, now: Tensor, mode: str = "bicubic") -> tup
         mode: of the interpolation, "bicubic" or, blurred and eight times as fast, "bilinear".
     """
     height, width = past.shape[2:]
+    # The camera's own motion is known on the CPU.
+    mesh = mesh.to(past.device)
     fine = F.interpolate(mesh, (height, width), mode="bilinear", align_corners=False)
     y = torch.arange(height, device=mesh.device)[:, None] + fine[:, 0]
     x = torch.arange(width, device=mesh.device) + fine[:, 1]

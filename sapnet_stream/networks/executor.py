@@ -1,10 +1,13 @@
 """How a network is run: chosen once, at start.
 
 `eager` is the network as written, `folded` the same function rearranged, `openvino` the
-rearranged graph inside that runtime where it is installed.
+rearranged graph inside that runtime where it is installed, `fused` the rearranged function in
+Triton kernels on a GPU.
 """
 
 import importlib.util
+import os
+import shutil
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -15,7 +18,7 @@ from sapnet_stream.networks.folded import FoldedExecutor
 from sapnet_stream.networks.folded_video import FoldedVideo
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
-from sapnet_stream.networks.video_stream import VideoExecutor, VideoStream
+from sapnet_stream.networks.video_stream import FrameExecutor, VideoExecutor, VideoStream
 
 
 class Executor(Protocol):
@@ -94,7 +97,13 @@ def choose_executor(
     if isinstance(network, SAPNetVideo):
         if stages is not None:
             raise UsageError("--stages is for --model sapnet: the video network looks once")
-        return VideoExecutor(FoldedVideo(network, device=device, dtype=dtype), device, memory_bytes)
+        return _video_executor(network, device, dtype, memory_bytes)
+    if _has_kernels(network, device, dtype):
+        from sapnet_stream.networks.fused import FusedExecutor
+
+        return FusedExecutor(
+            network, device=device, dtype=dtype, stages=stages, memory_bytes=memory_bytes
+        )
     if device.type == "cpu" and importlib.util.find_spec("openvino"):
         from sapnet_stream.networks.openvino import PRECISIONS, OpenVINOExecutor
 
@@ -103,3 +112,29 @@ def choose_executor(
     return FoldedExecutor(
         network, device=device, dtype=dtype, stages=stages, memory_bytes=memory_bytes
     )
+
+
+def _video_executor(
+    network: SAPNetVideo, device: torch.device, dtype: torch.dtype, memory_bytes: int | None
+) -> VideoExecutor:
+    executor: FrameExecutor
+    if _has_kernels(network, device, dtype):
+        from sapnet_stream.networks.fused_video import FusedVideo
+
+        executor = FusedVideo(network, device=device, dtype=dtype)
+    else:
+        executor = FoldedVideo(network, device=device, dtype=dtype)
+    return VideoExecutor(executor, device, dtype, memory_bytes)
+
+
+def _has_kernels(network: SAPNet | SAPNetVideo, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the fused kernels are made for this network and device, and Triton is there."""
+    if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
+        return False
+    # ROCm calls itself CUDA; and Triton starts kernels through a program it compiles itself.
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    if torch.version.hip is not None or not compiler:
+        return False
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    return network.config.channels in (32, 64) and bool(importlib.util.find_spec("triton"))

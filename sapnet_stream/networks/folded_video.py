@@ -14,10 +14,6 @@ from sapnet_stream.networks.sapnet_video import PIXELS, SAPNetVideo, VideoState,
 from sapnet_stream.networks.scaled_convolution import ScaledConvolution
 from sapnet_stream.networks.strips import TapMeans, keep_freed_blocks, rectify
 
-# Of a frame, by the bytes of a number: measured, as the growth of peak memory from 540p to
-# 1080p with a camera that moves (550 and 670), and the frames that a part begins with.
-_BYTES_PER_PIXEL = {2: 660, 4: 780}
-
 
 class FoldedVideo:
     """Runs a SAPNetVideo; equal to it within 1e-5 in float32, on any torch device.
@@ -39,7 +35,7 @@ class FoldedVideo:
         self._means: TapMeans | None = None
         self._size = (0, 0)
         with torch.no_grad():
-            self._entry = self._taken(*_entry(network.conv0[0]))
+            self._entry = self._taken(*entry_parameters(network.conv0[0]))
             self._exit = self._taken(*_parameters(network.conv))
             weights, biases = (p.chunk(4) for p in _parameters(network.gates))
             # i, f, g, o, and tanh(g) = 2 sigmoid(2 g) - 1. One convolution each, as a part of a
@@ -65,10 +61,6 @@ class FoldedVideo:
         """See `SAPNetVideo.initial`."""
         return VideoState.empty(self._channels, height, width, self._device, self._dtype)
 
-    def frame_bytes(self, height: int, width: int) -> int:
-        """See `FrameExecutor`."""
-        return height * width * _BYTES_PER_PIXEL[self._dtype.itemsize]
-
     @torch.no_grad()
     def __call__(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
         """See `SAPNetVideo.forward`."""
@@ -82,7 +74,7 @@ class FoldedVideo:
             keep_freed_blocks()
             self._size = (h.shape[2], h.shape[3])
             self._means = TapMeans(self._channels, *self._size, self._dtype, self._device)
-        x = F.conv2d(_input(frame, past, seen, self._dtype), *self._entry, padding=1)
+        x = F.conv2d(entry_input(frame, past, seen, self._dtype), *self._entry, padding=1)
         rectify(x, out=x)
         h, c = self._remember(x, h, c)
         x = F.conv2d(self._refine(h), *self._exit, padding=1)
@@ -120,15 +112,15 @@ def _parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
     return layer.weight, layer.bias
 
 
-def _entry(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight [C, 64, 3, 3] and bias of conv0 over `_input`, whose channels are in another order."""
+def entry_parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight [C, 64, 3, 3] and bias [C] of conv0 for the channels of `entry_input`."""
     weight, bias = _parameters(layer)
     planes = weight[:, :-1].view(len(weight), -1, PIXELS, 3, 3)
     seen = weight[:, -1:, None].expand(-1, -1, PIXELS, -1, -1) / PIXELS
     return torch.cat((planes, seen), dim=1).transpose(1, 2).flatten(1, 2), bias
 
 
-def _input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:
+def entry_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:
     """What `network_input` is, channels last: [1, 64, h, w], for each of 2x2 pixels 16 planes.
 
     Four shares of `seen` in place of their mean leave one copy, and a power of two.

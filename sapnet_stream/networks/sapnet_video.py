@@ -119,8 +119,11 @@ class SAPNetVideo(nn.Module):
         weight = self.gates.weight
         return VideoState.empty(self.config.channels, height, width, weight.device, weight.dtype)
 
+    @torch.no_grad()
     def forward(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
         """The derained frame, [1, 3, H, W] float32, not clamped, and the next state.
+
+        Without a graph: training unrolls `step`.
 
         Args:
             frame: [1, 3, H, W] float32 RGB in [0, 1], any H, W >= 1.

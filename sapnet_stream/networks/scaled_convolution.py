@@ -23,6 +23,12 @@ class ScaledConvolution:
         unit: the PDU.
         position: of the convolution in it; the attention comes next.
         device, dtype: of the result.
+
+    Attributes:
+        dilation: of the convolution.
+        weight, bias: before any scale, [C, C, 3, 3] and [C], float32.
+        heads, heads_bias: [K; A] W and [K; A] b, [C + R, 9 C] and [C + R], float32.
+        expand: B, [C, R], float32.
     """
 
     def __init__(
@@ -43,16 +49,16 @@ class ScaledConvolution:
         self.dilation = unit.dilation
         self._dtype = dtype
         self._channels = len(bias)
-        self._from_taps = from_taps.to(device, torch.float32)
-        self._from_bias = (heads @ bias).to(device, torch.float32)
-        self._expand = expand.weight.flatten(1).to(device, torch.float32, copy=True)
-        self._weight = weight.to(device, torch.float32, memory_format=torch.channels_last)
-        self._bias = bias.to(device, torch.float32)
+        self.heads = from_taps.to(device, torch.float32)
+        self.heads_bias = (heads @ bias).to(device, torch.float32)
+        self.expand = expand.weight.flatten(1).to(device, torch.float32, copy=True)
+        self.weight = weight.to(device, torch.float32, memory_format=torch.channels_last)
+        self.bias = bias.to(device, torch.float32)
 
     def scaled(self, taps: Tensor) -> tuple[Tensor, Tensor]:
         """Weight [C, C, 3, 3] and bias [C] for a frame with the tap means `taps` [9 C]."""
-        heads = torch.addmv(self._from_bias, self._from_taps, taps)
+        heads = torch.addmv(self.heads_bias, self.heads, taps)
         skip, squeezed = heads[: self._channels], heads[self._channels :]
-        scale = torch.addmv(skip, self._expand, squeezed.relu_()).sigmoid_()
-        weight = self._weight * scale[:, None, None, None]
-        return weight.to(self._dtype), (self._bias * scale).to(self._dtype)
+        scale = torch.addmv(skip, self.expand, squeezed.relu_()).sigmoid_()
+        weight = self.weight * scale[:, None, None, None]
+        return weight.to(self._dtype), (self.bias * scale).to(self._dtype)

@@ -74,6 +74,16 @@ def events(capfd: Capture) -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.out.splitlines()]
 
 
+def test_a_mistake_is_said_once_for_a_folder(tmp_path: Path, capfd: Capture) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        gray(tmp_path / "in" / name)
+    arguments = [tmp_path / "in", tmp_path / "out", "--device", "cuda:77"]
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_image_becomes_an_image(run: Any, tmp_path: Path, capfd: Capture) -> None:
     source, target = gray(tmp_path / "in.PNG"), tmp_path / "out.webp"
     assert run(source, target) == 0

@@ -33,6 +33,7 @@ def test_weights_decide_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(Models(weights="sapnet_video").network("image"), SAPNetVideo)
     monkeypatch.setenv("SAPNET_WEIGHTS", "sapnet")
     assert isinstance(Models().network("video"), SAPNet)
+    assert isinstance(Models("video").network("video"), SAPNetVideo)
     assert Models(weights="sapnet_video").path("video").stem == "sapnet_video"
 
 

@@ -60,6 +60,14 @@ def run(network: SAPNetVideo | FoldedVideo, frames: Tensor) -> list[Tensor]:
     return outputs
 
 
+def test_the_loop_of_its_docstring_runs() -> None:
+    network = SAPNetVideo()
+    state = network.initial(20, 24)
+    for frame in clip(3, 20, 24):
+        derained, state = network(frame, state)
+        assert not derained.requires_grad
+
+
 def test_it_costs_a_twenty_first_of_the_paper_s_network(network: SAPNetVideo) -> None:
     convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
     per_pixel = sum(m.weight.numel() for m in convolutions if m.kernel_size == (3, 3)) / 4

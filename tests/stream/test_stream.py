@@ -150,7 +150,7 @@ def test_a_start_in_the_middle_warms_up(steps: Callable[..., Path], tmp_path: Pa
     assert shown == [-c for c in codes(14, 26)] + codes(26, 40)
 
 
-def test_a_preview_sees_what_the_job_would(steps: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_preview_warms_up_too(steps: Callable[..., Path], tmp_path: Path) -> None:
     watching = Watching()
     preview(steps(), tmp_path / "look.png", 30, DerainEngine(executor=watching))
     (shown,) = (eye.shown for eye in watching.eyes if eye.shown)
@@ -166,6 +166,15 @@ def test_fields_have_a_memory_each(steps: Callable[..., Path]) -> None:
             planes[0][1::2] += 100
             stream.frame(replace(frame, planes=tuple(planes), interlaced=True))
     assert [eye.shown for eye in watching.eyes] == [codes(0, 4), [c + 100 for c in codes(0, 4)]]
+
+
+def test_whole_frames_between_fields_do_not_end_a_memory(steps: Callable[..., Path]) -> None:
+    watching = Watching()
+    stream = DerainEngine(executor=watching).stream()
+    with VideoDecoder(steps(4)) as decoder:
+        for number, frame in enumerate(decoder):
+            stream.frame(replace(frame, interlaced=number % 2 == 1))
+    assert [eye.shown for eye in watching.eyes] == [codes(0, 4)[::2], *[codes(0, 4)[1::2]] * 2]
 
 
 def test_parts_in_any_order_join_to_the_same(

@@ -126,6 +126,10 @@ def test_networks_without_a_memory_are_scored_beside(
         ["--data", "nowhere"],
         ["--data", "nowhere", "--chart", "x.png"],
         ["--weights", "nowhere", "--static"],
+        ["--weights", "sapnet", "sapnet", "--static"],
+        ["--static", "--last", "3"],
+        ["--static", "--medians", "0"],
+        ["--data", "nowhere", "--last", "0"],
     ],
 )
 def test_mistakes_are_one_sentence(

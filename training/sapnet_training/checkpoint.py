@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sapnet_stream.errors import InputError
+from sapnet_stream.errors import InputError, WeightsError
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import load_network, load_video_network
 
@@ -55,6 +55,9 @@ def load_weights(source: str, network: nn.Module) -> dict[str, Tensor]:
     """
     if source.endswith(".pt"):
         weights: dict[str, Tensor] = load_checkpoint(Path(source))["average"]
+        shapes = {name: value.shape for name, value in network.state_dict().items()}
+        if {name: value.shape for name, value in weights.items()} != shapes:
+            raise WeightsError(f"{source} is of another network: give a run of this recipe's task")
         return weights
     load = load_video_network if isinstance(network, SAPNetVideo) else load_network
     return load(source).state_dict()

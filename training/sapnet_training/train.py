@@ -35,6 +35,8 @@ def run(options: argparse.Namespace, began: float) -> None:
     last = options.out / "last.pt"
     if last.exists() and not options.resume:
         raise UsageError(f"{last} exists; give --resume to go on, or another --out")
+    if options.resume and options.start is not None:
+        raise UsageError("--start begins a run and --resume goes on with one: give one of them")
     parts = load_checkpoint(last) if options.resume else None
     processes = Processes(options.device)
     budget = options.budget_minutes

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.networks.background import BackgroundMemory
-from sapnet_stream.networks.executor import choose_executor, default_dtype
+from sapnet_stream.networks.executor import Remembering, choose_executor, default_dtype
 from sapnet_stream.networks.folded_video import FoldedVideo
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
@@ -35,22 +35,31 @@ def derainer(network: SAPNet | SAPNetVideo, forget: bool = False) -> VideoDerain
         forget: take the background memory from a `SAPNetVideo`.
     """
 
+    executor = choose_executor(network, device=CPU, dtype=None, stages=None, memory_bytes=None)
+
     def video(frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        executor = FoldedVideo(network, device=CPU, dtype=default_dtype(CPU))  # type: ignore[arg-type]
+        see: Callable[[Tensor], Tensor] = executor
+        if isinstance(executor, Remembering):
+            see = executor.stream()
+        for frame in frames:
+            yield _bytes(see(_image(frame)))
+
+    return _forgetful(network) if forget and isinstance(network, SAPNetVideo) else video
+
+
+def _forgetful(network: SAPNetVideo) -> VideoDerainer:
+    executor = FoldedVideo(network, device=CPU, dtype=default_dtype(CPU))
+
+    def video(frames: Iterable[Tensor]) -> Iterator[Tensor]:
         state = None
         for frame in frames:
             if state is None:
                 state = executor.initial(frame.shape[1], frame.shape[2])
-                state = replace(state, memory=Forgetful()) if forget else state
+                state = replace(state, memory=Forgetful())
             output, state = executor(_image(frame), state)
             yield _bytes(output)
 
-    def one_by_one(frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        executor = choose_executor(network, device=CPU, dtype=None, stages=None, memory_bytes=None)
-        for frame in frames:
-            yield _bytes(executor(_image(frame)))
-
-    return video if isinstance(network, SAPNetVideo) else one_by_one
+    return video
 
 
 def median_of(count: int) -> VideoDerainer:

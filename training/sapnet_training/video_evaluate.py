@@ -34,12 +34,17 @@ def chosen_derainers(options: argparse.Namespace) -> dict[str, VideoDerainer]:
     """By name: the input, medians, every checkpoint, and with --forget what has no memory.
 
     Raises:
+        UsageError: two have one name, or a median is of no frame.
         WeightsError: a checkpoint cannot be used.
     """
+    if min(options.medians, default=1) < 1:
+        raise UsageError(f"--medians must be of 1 frame or more, got {min(options.medians)}")
     chosen: dict[str, VideoDerainer] = {RAINY: iter}
     chosen |= {f"median of {count}": median_of(count) for count in options.medians}
     for source in options.weights:
         network, name = load_either(source), find_weights(source).stem
+        if name in chosen:
+            raise UsageError(f"--weights are told apart by their names, got {name} twice")
         chosen[name] = derainer(network)
         if options.forget and isinstance(network, SAPNetVideo):
             chosen[f"{name}, no memory"] = derainer(network, forget=True)
@@ -62,9 +67,12 @@ def on_folders(options: argparse.Namespace, chosen: dict[str, VideoDerainer]) ->
     wanted = _frames(targets[: options.last]) if targets else None
     if wanted and wanted[0].shape != frames[0].shape:
         raise InputError(f"the frames in {rainy} and {clean} differ in size")
-    scored, pictures = {}, {}
+    scored: Scored = {}
+    pictures: dict[str, list[Tensor]] = {}
     for name, video in chosen.items():
-        scored[name], pictures[name] = video_scores(video(frames), frames, wanted)
+        scored[name], outputs = video_scores(video(frames), frames, wanted)
+        if options.sheets is not None:
+            pictures[name] = outputs
     if options.sheets is not None:
         pictures |= {"clean": wanted} if wanted else {}
         for number, file in enumerate(files[: options.last]):
@@ -109,6 +117,10 @@ def run(options: argparse.Namespace) -> str:
     """
     if options.static == bool(options.data):
         raise UsageError("give either --data or --static")
+    if options.static and (options.sheets or options.last is not None):
+        raise UsageError("--sheets and --last are for --data")
+    if options.last is not None and options.last < 1:
+        raise UsageError(f"--last must be 1 or more, got {options.last}")
     if options.chart and not (options.static or ":" in options.data):
         raise UsageError("--chart needs --static, or clean frames: --data RAINY:CLEAN")
     chosen = chosen_derainers(options)

@@ -1,0 +1,127 @@
+"""The scales of a channel attention before the convolution that it follows has run.
+
+    y = W T / (H W) + b,   s = sigmoid(K y + B relu(A y))
+
+T are the sums that the convolution's nine taps will see (`tap_sums`), y the global average of
+its output. K W, A W, K b and A b are constants, so the average itself is never formed. One
+program: all of it is a few hundred kilobytes, and a frame has sixty of them.
+
+Shapes: C channels, R of the bottleneck, P partials; H height and W width of the frame.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+# Values in registers at once: the partials that are added together, times their 9 C columns.
+_VALUES = 32768
+_ROWS = 16
+_WARPS = 16
+
+
+@triton.jit
+def _attention_scale_kernel(
+    sums,
+    heads,
+    heads_bias,
+    expand,
+    scale,
+    partials,
+    pixels,
+    squeezed,
+    CHANNELS: tl.constexpr,
+    SQUEEZED: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PARTIALS: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    # One wide load after the other, as a single program lives by loads in flight.
+    column = tl.arange(0, WIDTH)[None, :]
+    seen = column < 9 * CHANNELS
+    mean = tl.zeros((1, WIDTH), tl.float32)
+    for start in tl.range(0, partials, PARTIALS):
+        partial = (start + tl.arange(0, PARTIALS))[:, None]
+        real = (partial < partials) & seen
+        some = tl.load(sums + partial * (9 * CHANNELS) + column, mask=real, other=0.0)
+        mean += tl.sum(some, axis=0)[None, :]
+    mean = mean / pixels
+
+    narrow = tl.arange(0, SQUEEZED)
+    row = CHANNELS + narrow
+    squeeze = tl.load(
+        heads + row[:, None] * (9 * CHANNELS) + column,
+        mask=(narrow < squeezed)[:, None] & seen,
+        other=0.0,
+    )
+    neck = tl.load(heads_bias + row, mask=narrow < squeezed, other=0.0)
+    neck = tl.maximum(neck + tl.sum(squeeze * mean, axis=1), 0.0)[None, :]
+
+    for first in tl.range(0, CHANNELS, ROWS):
+        channel = first + tl.arange(0, ROWS)
+        skip = tl.load(heads + channel[:, None] * (9 * CHANNELS) + column, mask=seen, other=0.0)
+        logits = tl.load(heads_bias + channel) + tl.sum(skip * mean, axis=1)
+        widen = tl.load(
+            expand + channel[:, None] * squeezed + narrow[None, :],
+            mask=(narrow < squeezed)[None, :],
+            other=0.0,
+        )
+        logits += tl.sum(widen * neck, axis=1)
+        tl.store(scale + channel, tl.sigmoid(logits))
+
+
+def launch(sums: Tensor, heads: Tensor, heads_bias: Tensor, expand: Tensor, pixels: int) -> Tensor:
+    """`attention_scale`."""
+    channels, squeezed = expand.shape
+    scale = sums.new_empty(channels)
+    width = triton.next_power_of_2(9 * channels)
+    with torch.cuda.device_of(sums):
+        _attention_scale_kernel[(1,)](
+            sums.contiguous(),
+            heads.contiguous(),
+            heads_bias.contiguous(),
+            expand.contiguous(),
+            scale,
+            sums.shape[0],
+            pixels,
+            squeezed,
+            CHANNELS=channels,
+            SQUEEZED=triton.next_power_of_2(squeezed),
+            WIDTH=width,
+            PARTIALS=_VALUES // width,
+            ROWS=_ROWS,
+            num_warps=_WARPS,
+        )
+    return scale
+
+
+@torch.library.custom_op("sapnet::attention_scale", mutates_args=())
+def attention_scale(
+    sums: Tensor, heads: Tensor, heads_bias: Tensor, expand: Tensor, pixels: int
+) -> Tensor:
+    """Scales [C] float32 in (0, 1) for the convolution that reads the frame behind `sums`.
+
+    Args:
+        sums: partials [P, 9, C] float32, as `fused_dilated_conv` or `conv_lstm_cell` leave.
+        heads: K W above A W, [C + R, 9 C] float32; columns in the order (ky, kx, C).
+        heads_bias: K b and A b, [C + R] float32.
+        expand: B, [C, R] float32.
+        pixels: H W.
+
+    No value travels to the host, and equal inputs give equal bits.
+    """
+    return launch(sums, heads, heads_bias, expand, pixels)
+
+
+@attention_scale.register_fake
+def _(sums: Tensor, heads: Tensor, heads_bias: Tensor, expand: Tensor, pixels: int) -> Tensor:
+    return sums.new_empty(expand.shape[0])
+
+
+def attention_scale_reference(
+    sums: Tensor, heads: Tensor, heads_bias: Tensor, expand: Tensor, pixels: int
+) -> Tensor:
+    """The same in PyTorch's own operators, in the dtype of its arguments."""
+    means = sums.sum(0).flatten() / pixels
+    skip, neck = (heads @ means + heads_bias).tensor_split([expand.shape[0]])
+    return torch.sigmoid(skip + expand @ neck.relu())

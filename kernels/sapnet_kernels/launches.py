@@ -1,0 +1,111 @@
+"""One launch of each op on frames of a size: what tuning measures and reports compile.
+
+Shapes: H height, W width, C channels.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sapnet_kernels import conv_lstm_cell, entry_conv, fused_dilated_conv, output_conv
+from sapnet_kernels.tile import Tile
+from sapnet_kernels.tuning import tune
+
+
+@dataclass(frozen=True)
+class Launch:
+    """An op, its arguments, and what no way of running it can save.
+
+    Attributes:
+        op: its name.
+        tiles: the ways to run it.
+        x: a frame as large as the one it reads.
+        dilation: of its convolution.
+        run: runs it once by a tile.
+        flop: floating-point operations of one pixel.
+        bytes: that one pixel takes to and from memory, each tensor once.
+        asked_bytes: that one pixel asks the caches for, each tap by itself.
+    """
+
+    op: str
+    tiles: Sequence[Tile]
+    x: Tensor
+    dilation: int
+    run: Callable[[Tile], object]
+    flop: int
+    bytes: int
+    asked_bytes: int
+
+    def tune(self) -> None:
+        """See `sapnet_kernels.tuning`."""
+        tune(self.op, self.tiles, self.x, self.dilation, self.run)
+
+
+def layer_launches(
+    height: int,
+    width: int,
+    channels: int,
+    dilations: Iterable[int],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Iterator[Launch]:
+    """The convolution with residual at each dilation, and the cell, on maps [H, W, C]."""
+    x = torch.zeros(height, width, channels, device=device, dtype=dtype)
+    row = channels * dtype.itemsize
+    weight = x.new_zeros(9, channels, channels)
+    bias = x.new_zeros(4 * channels, dtype=torch.float32)
+    b = bias[:channels]
+    for dilation in dilations:
+
+        def convolve(tile: Tile, d: int = dilation) -> object:
+            return fused_dilated_conv.launch(tile, x, weight, b, b, x, d, d, True)
+
+        tiles = fused_dilated_conv.TILES[channels]
+        flop = 2 * 9 * channels**2
+        yield Launch("fused_dilated_conv", tiles, x, dilation, convolve, flop, 3 * row, 11 * row)
+
+    c = x.new_zeros(x.shape, dtype=torch.float32)
+    gates = x.new_zeros(18, channels, 4 * channels)
+    yield Launch(
+        "conv_lstm_cell",
+        conv_lstm_cell.TILES[channels],
+        x,
+        1,
+        lambda tile: conv_lstm_cell.launch(tile, x, x, c, gates, bias, 1),
+        flop=2 * 9 * 2 * channels * 4 * channels,
+        bytes=3 * row + 2 * 4 * channels,
+        asked_bytes=19 * row + 2 * 4 * channels,
+    )
+
+
+def image_launches(
+    height: int, width: int, channels: int, device: torch.device, dtype: torch.dtype
+) -> Iterator[Launch]:
+    """The convolutions from two images to [H, W, C] and from there to one."""
+    x = torch.zeros(height, width, channels, device=device, dtype=dtype)
+    row, image_row = channels * dtype.itemsize, 3 * 4
+    image = x.new_zeros(3, height, width, dtype=torch.float32)
+    bias = x.new_zeros(channels, dtype=torch.float32)
+    first, last = x.new_zeros(64, channels), x.new_zeros(9, channels, 16)
+    yield Launch(
+        "entry_conv",
+        entry_conv.TILES,
+        image.permute(1, 2, 0),
+        1,
+        lambda tile: entry_conv.launch(tile, image, image, first, bias),
+        flop=2 * 54 * channels,
+        bytes=2 * image_row + row,
+        asked_bytes=18 * image_row + row,
+    )
+    yield Launch(
+        "output_conv",
+        output_conv.TILES,
+        x,
+        1,
+        lambda tile: output_conv.launch(tile, x, last, bias[:16], image),
+        flop=2 * 27 * channels,
+        bytes=row + 2 * image_row,
+        asked_bytes=9 * row + 2 * image_row,
+    )

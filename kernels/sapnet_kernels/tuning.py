@@ -1,0 +1,93 @@
+"""The fastest way to run each op on this device, measured once and kept on disk.
+
+Only `tune` measures, at start-up. While frames run, `chosen` looks into a dictionary; what was
+never tuned runs by the first tile of its list that the device can run.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import triton
+from torch import Tensor
+
+from sapnet_kernels.tile import Tile
+
+_chosen: dict[str, Tile] = {}
+
+
+def key(op: str, x: Tensor, dilation: int) -> str:
+    """What a choice holds for: op, device, dtype, channels, dilation, pixels to a power of two."""
+    device = torch.cuda.get_device_name(x.device) if x.device.type == "cuda" else "cpu"
+    dtype = str(x.dtype).removeprefix("torch.")
+    bucket = (int(x.shape[0]) * int(x.shape[1]) - 1).bit_length()
+    return f"{op}, {device}, {dtype}, {x.shape[2]} channels, dilation {dilation}, 2^{bucket} pixels"
+
+
+def runnable(tiles: Sequence[Tile], device: torch.device) -> list[Tile]:
+    """The tiles of a list that are made for a device."""
+    if device.type != "cuda":
+        return list(tiles)
+    descriptors = torch.cuda.get_device_capability(device) >= (9, 0)
+    return [tile for tile in tiles if tile.descriptors == descriptors]
+
+
+def chosen(op: str, tiles: Sequence[Tile], x: Tensor, dilation: int) -> Tile:
+    """The tile to run `op` by on the frame `x` [H, W, C]."""
+    return _chosen.get(key(op, x, dilation)) or runnable(tiles, x.device)[0]
+
+
+def tune(
+    op: str,
+    tiles: Sequence[Tile],
+    x: Tensor,
+    dilation: int,
+    run: Callable[[Tile], object],
+    measure: Callable[[Callable[[], object]], float] = triton.testing.do_bench,
+    file: Path | None = None,
+) -> None:
+    """Make `chosen` return the fastest tile for frames like `x`; measure unless `file` knows.
+
+    Args:
+        op, tiles, x, dilation: as for `chosen`.
+        run: runs the op once by a tile.
+        measure: milliseconds that a call takes.
+        file: JSON; None is `cache_file()`. One that cannot be read is written anew.
+    """
+    file = file or cache_file()
+    name, usable = key(op, x, dilation), runnable(tiles, x.device)
+    known = _read(file)
+    tile = next((tile for tile in usable if asdict(tile) == known.get(name)), None)
+    if tile is None:
+        tile = min(usable, key=lambda tile: measure(lambda: run(tile)))
+        # Where nothing can be kept, the next start measures again.
+        with suppress(OSError):
+            _write(file, {**known, name: asdict(tile)})
+    _chosen[name] = tile
+
+
+def cache_file() -> Path:
+    """Where choices are kept: the user's cache, by the compiler's version."""
+    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(folder) / "sapnet-stream" / f"tiles-triton-{triton.__version__}.json"
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        choices = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return choices if isinstance(choices, dict) else {}
+
+
+def _write(file: Path, choices: dict[str, object]) -> None:
+    # Renamed into place: programs that start together never read half a file.
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as part:
+        json.dump(choices, part, indent=1)
+    Path(part.name).replace(file)

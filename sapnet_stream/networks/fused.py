@@ -1,0 +1,154 @@
+"""SAPNet on a GPU by the ops of `sapnet_kernels`: the same function, one pass per layer.
+
+As in `folded`, each channel attention is known before the convolution that it follows; here the
+scale, the ReLUs, the residual, the cell update and the sums for the next scale are the epilogue
+of the convolution's kernel. A frame is about 130 launches, recorded once per frame size in a
+CUDA graph. The derivations stand in `kernels/README.md`.
+
+Shapes: C channels, H height, W width; one frame at a time, channels last.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from sapnet_kernels.conv_lstm_cell import cell_weight, conv_lstm_cell
+from sapnet_kernels.entry_conv import entry_conv, entry_weight
+from sapnet_kernels.launches import image_launches, layer_launches
+from sapnet_kernels.output_conv import output_conv, output_weight
+from sapnet_stream.networks.folded import FoldedExecutor, parameters
+from sapnet_stream.networks.fused_units import FusedUnits
+from sapnet_stream.networks.graph import Graph
+from sapnet_stream.networks.memory import available_bytes
+from sapnet_stream.networks.sapnet import SAPNet, checked_stages
+
+
+class FusedExecutor:
+    """Runs a SAPNet by fused kernels, on CUDA (or, in tests, in Triton's interpreter).
+
+    The weights are taken when it is made. The first frame of a size runs as it is; from the
+    second on a recorded graph runs, whose buffers are kept for that size, so one executor serves
+    one thread. A frame too large for whole feature maps goes to the folded executor, which
+    works in strips.
+
+    Args:
+        network: any of its variants with 32 or 64 channels.
+        device: where it runs; images must be there.
+        dtype: float16, bfloat16 or float32, of weights and activations; the cell state, all
+            sums and the estimates are float32.
+        stages: how many to run, None for all the network has.
+        memory_bytes: what a frame may take, None for what the machine has available.
+
+    Raises:
+        UsageError: stages is not between 1 and what the network has.
+    """
+
+    name = "fused"
+
+    def __init__(
+        self,
+        network: SAPNet,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        stages: int | None = None,
+        memory_bytes: int | None = None,
+    ) -> None:
+        self._device, self._dtype = device, dtype
+        self._stages = checked_stages(stages, network.config.stages)
+        self._channels = network.config.channels
+        self._memory_bytes = memory_bytes
+        self._folded = FoldedExecutor(
+            network, device=device, dtype=dtype, stages=stages, memory_bytes=memory_bytes
+        )
+        self._size: tuple[int, int] | None = None
+        self._run: Callable[[Tensor], Tensor] | None = None
+        with torch.no_grad():
+            self._take(network)
+
+    def _take(self, network: SAPNet) -> None:
+        layers = (network.conv_i, network.conv_f, network.conv_g, network.conv_o)
+        gates = [self._floats(layer) for layer in layers]
+        weights, biases = (cell_weight(*tensors) for tensors in zip(*gates, strict=True))
+        self._gates = weights.to(self._dtype), biases
+        weight, bias = self._floats(network.conv0)
+        self._entry = entry_weight(weight).to(self._dtype), bias
+        weight, bias = self._floats(network.conv)
+        self._exit = output_weight(weight).to(self._dtype), output_weight(bias)
+        self._units = FusedUnits(network.units, self._device, self._dtype)
+
+    def _floats(self, layer: nn.Sequential) -> tuple[Tensor, Tensor]:
+        weight, bias = parameters(layer)
+        weight, bias = weight.to(self._device, torch.float32), bias.to(self._device, torch.float32)
+        return weight, bias.clone()
+
+    def check_memory(self, height: int, width: int) -> None:
+        """Make sure that a frame of this size fits.
+
+        Raises:
+            TooLargeError: it does not, even in strips; the message names the bytes it needs.
+        """
+        if (height, width) != self._size and not self._fits(height, width):
+            self._folded.check_memory(height, width)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Derain [N, 3, H, W] RGB float32 in [0, 1]; the same shape, not clamped.
+
+        Raises:
+            TooLargeError: before any work, if a frame of this size does not fit.
+        """
+        size = image.shape[2], image.shape[3]
+        if size != self._size:
+            # The buffers of the last size go before those of the next are made.
+            self._size, self._run = None, None
+            if self._fits(*size):
+                self._tune(*size)
+                self._run = self._frame
+            self._size = size
+        elif self._run == self._frame and self._device.type == "cuda":
+            self._run = self._recorded(*size)
+        if self._run is None:
+            return self._folded(image)
+        # Made outside inference mode, so that the caller may write to it.
+        derained = torch.empty_like(image, memory_format=torch.contiguous_format)
+        with torch.inference_mode():
+            for rainy, target in zip(image, derained, strict=True):
+                target.copy_(self._run(rainy))
+        return derained
+
+    def _fits(self, height: int, width: int) -> bool:
+        # At the peak: h before and after, x, y and a result; in float32 c before and after, and
+        # three images.
+        pixel = self._channels * (5 * self._dtype.itemsize + 2 * 4) + 3 * 12
+        allowed = self._memory_bytes
+        if allowed is None:
+            allowed = available_bytes(self._device)
+        return height * width * pixel <= allowed
+
+    def _tune(self, height: int, width: int) -> None:
+        """Before the first frame: another tile rounds sums in another order."""
+        if self._device.type == "cuda":
+            size, where = (height, width, self._channels), (self._device, self._dtype)
+            dilations = set(self._units.dilations)
+            for launch in (
+                *layer_launches(*size, dilations, *where),
+                *image_launches(*size, *where),
+            ):
+                launch.tune()
+
+    def _recorded(self, height: int, width: int) -> Callable[[Tensor], Tensor]:
+        image = torch.zeros(3, height, width, device=self._device)
+        with torch.inference_mode():
+            graph = Graph(lambda rainy: (self._frame(rainy),), (image,))
+        return lambda rainy: graph(rainy)[0]
+
+    def _frame(self, image: Tensor) -> Tensor:
+        """[3, H, W] to the last stage's estimate."""
+        estimate = image
+        h = c = None
+        for _ in range(self._stages):
+            x = entry_conv(image, estimate, *self._entry)
+            h, c, sums = conv_lstm_cell(x, h, c, *self._gates, self._units.dilations[0])
+            estimate = output_conv(self._units(h, sums), *self._exit, image)
+        return estimate

@@ -1,0 +1,115 @@
+"""SAPNet for video on a GPU by the ops of `sapnet_kernels`: the same function.
+
+See `fused`. What comes before and behind the convolutions, on a handful of planes, is PyTorch's.
+
+Shapes: C channels, H height, W width; h and w are half of them; channels last.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sapnet_kernels.conv_lstm_cell import cell_weight, conv_lstm_cell
+from sapnet_kernels.fused_dilated_conv import conv_weight, fused_dilated_conv
+from sapnet_kernels.launches import layer_launches
+from sapnet_stream.networks.folded_video import entry_input, entry_parameters
+from sapnet_stream.networks.fused_units import FusedUnits
+from sapnet_stream.networks.graph import Graph
+from sapnet_stream.networks.sapnet_video import SAPNetVideo, VideoState, next_frame
+
+# Channels of the network's result, 28, up to a power of two.
+_OUTPUTS = 32
+
+
+class FusedVideo:
+    """Runs a SAPNetVideo by fused kernels, on CUDA (or, in tests, in Triton's interpreter).
+
+    The weights are taken when it is made. One serves one thread; videos each have a state.
+
+    Args:
+        network: whose function it is, of 32 or 64 channels.
+        device: where it runs; frames must be there.
+        dtype: float16, bfloat16 or float32, of weights and activations; the cell state, all
+            sums and the output are float32.
+    """
+
+    name = "fused"
+
+    def __init__(self, network: SAPNetVideo, *, device: torch.device, dtype: torch.dtype) -> None:
+        self._device, self._dtype = device, dtype
+        self._channels = network.config.channels
+        self._size: tuple[int, int] | None = None
+        self._graph: Graph | None = None
+        with torch.no_grad():
+            entry = network.conv0[0]
+            assert isinstance(entry, nn.Conv2d)
+            weight, bias = (p.to(device, torch.float32) for p in entry_parameters(entry))
+            self._entry = conv_weight(weight).to(dtype), bias.clone()
+            weight, bias = self._floats(network.conv)
+            self._outputs = len(bias)
+            bias = F.pad(bias, (0, _OUTPUTS - len(bias)))
+            # Zeros for the channels that are not there.
+            weight = F.pad(conv_weight(weight), (0, _OUTPUTS - self._outputs))
+            self._exit = weight.to(dtype), bias
+            weight, bias = self._floats(network.gates)
+            weight, bias = (cell_weight(*gates.chunk(4)) for gates in (weight, bias))
+            self._gates = weight.to(dtype), bias
+            self._units = FusedUnits(network.pdus, device, dtype)
+
+    def _floats(self, layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
+        assert layer.bias is not None
+        weight, bias = (p.to(self._device, torch.float32) for p in (layer.weight, layer.bias))
+        return weight, bias.clone()
+
+    def initial(self, height: int, width: int) -> VideoState:
+        """See `SAPNetVideo.initial`."""
+        return VideoState.empty(self._channels, height, width, self._device, self._dtype)
+
+    @torch.no_grad()
+    def __call__(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
+        """See `SAPNetVideo.forward`."""
+        return next_frame(self.step, frame, state)
+
+    def step(
+        self, frame: Tensor, past: Tensor, seen: Tensor, h: Tensor, c: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `SAPNetVideo.step`; one frame, N = 1.
+
+        From the second step of a size on, a recorded graph runs.
+        """
+        size = h.shape[2], h.shape[3]
+        if size != self._size:
+            self._size, self._graph = size, None
+            self._tune(*size)
+            return self._step(frame, past, seen, h, c)
+        if self._device.type != "cuda":
+            return self._step(frame, past, seen, h, c)
+        if self._graph is None:
+            self._graph = Graph(self._step, (frame, past, seen, h, c))
+        output, h, c = self._graph(frame, past, seen, h, c)
+        # The state outlives the next replay.
+        return output.clone(), h.clone(), c.clone()
+
+    def _tune(self, height: int, width: int) -> None:
+        """Before the first step: another tile rounds sums in another order."""
+        if self._device.type == "cuda":
+            dilations, where = set(self._units.dilations), (self._device, self._dtype)
+            for launch in layer_launches(height, width, self._channels, dilations, *where):
+                launch.tune()
+
+    def _step(
+        self, frame: Tensor, past: Tensor, seen: Tensor, h: Tensor, c: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x = entry_input(frame, past, seen, self._dtype)[0].permute(1, 2, 0)
+        x, _ = fused_dilated_conv(x, *self._entry, None, None, 1, 0)
+        state = (tensor[0].permute(1, 2, 0) for tensor in (h, c))
+        first, second, sums = conv_lstm_cell(x, *state, *self._gates, self._units.dilations[0])
+        x = self._units(first, sums)
+        x, _ = fused_dilated_conv(x, *self._exit, None, None, 1, 0, relu=False)
+        change = _planes(x)[:, : self._outputs]
+        return SAPNetVideo.output(frame, past, change), _planes(first), _planes(second)
+
+
+def _planes(x: Tensor) -> Tensor:
+    """[H, W, C] as [1, C, H, W], the same memory."""
+    return x.permute(2, 0, 1)[None]

@@ -1,0 +1,78 @@
+"""Every tile that tuning may choose compiles for real GPUs, without spilling, and fits."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Triton interprets in this process; a compiler needs one of its own.
+SCRIPT = """
+import dataclasses, json, sys
+import torch
+from sapnet_kernels import attention_scale, rgb_residual_to_yuv420, yuv420_to_rgb
+from sapnet_kernels.compiled import compiled
+from sapnet_kernels.launches import image_launches, layer_launches
+
+capability, channels, height, width = map(int, sys.argv[1:5])
+size, where = (height, width, channels), (torch.device("meta"), getattr(torch, sys.argv[5]))
+launches = [*layer_launches(*size, [min(height, 2)], *where), *image_launches(*size, *where)]
+for launch in launches:
+    for tile in launch.tiles:
+        if tile.descriptors == (capability >= 90):
+            kernel = compiled(lambda: launch.run(tile), capability)
+            print(json.dumps(dataclasses.asdict(kernel)))
+sample = torch.zeros(height, width, dtype=torch.uint8, device="meta")
+chroma = sample[::2, ::2]
+planes = sample, chroma, chroma, 0.299, 0.114, 8, False
+change = sample.new_zeros(3, height, width, dtype=torch.float32)
+heads = change.new_zeros(channels + 2, 9 * channels)
+sums, expand = change.new_zeros(height, 9, channels), heads[:channels, :2]
+for run in (
+    lambda: yuv420_to_rgb.launch(*planes),
+    lambda: rgb_residual_to_yuv420.launch(change, *planes),
+    lambda: attention_scale.launch(sums, heads, heads[:, 0], expand, height * width),
+):
+    print(json.dumps(dataclasses.asdict(compiled(run, capability))))
+"""
+SHARED_KIB = {86: 99, 90: 227, 100: 227, 120: 99}
+MATRIX_INSTRUCTIONS = {86: "mma", 90: "wgmma", 100: "tcgen05", 120: "mma"}
+
+
+def kernels(
+    cache: Path, capability: int, channels: int, size: tuple[int, int], dtype: str
+) -> list[dict[str, object]]:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    arguments = map(str, (capability, channels, *size, dtype))
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments],
+        env={**environment, "TRITON_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("capability", "channels", "dtype"),
+    [(86, 32, "float16"), (90, 32, "float16"), (100, 64, "float16"), (120, 32, "bfloat16")],
+)
+def test_tiles_neither_spill_nor_overflow(
+    capability: int, channels: int, dtype: str, tmp_path: Path
+) -> None:
+    compiled = kernels(tmp_path, capability, channels, (1080, 1920), dtype)
+    assert len(compiled) >= 11
+    for kernel in compiled:
+        assert kernel["spill_loads"] == 0, kernel
+        assert int(str(kernel["shared_bytes"])) <= SHARED_KIB[capability] * 1024, kernel
+        if "conv" in str(kernel["name"]):
+            assert MATRIX_INSTRUCTIONS[capability] in str(kernel["tensor_cores"]), kernel
+
+
+def test_a_size_of_one_compiles(tmp_path: Path) -> None:
+    """Triton takes an argument of 1 for a constant, which is another type."""
+    assert kernels(tmp_path, 90, 32, (1, 1), "float16")

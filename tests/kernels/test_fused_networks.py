@@ -1,0 +1,144 @@
+"""The networks assembled from the ops, against the networks as written."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from sapnet_stream.errors import TooLargeError, UsageError
+from sapnet_stream.networks import SAPNet
+from sapnet_stream.networks.executor import choose_executor
+from sapnet_stream.networks.fused import FusedExecutor
+from sapnet_stream.networks.fused_video import FusedVideo
+from sapnet_stream.networks.sapnet import SAPNetConfig
+from sapnet_stream.networks.sapnet_video import SAPNetVideo, SAPNetVideoConfig
+
+# Of full scale; in 16 bits as the folded executor, whose activations are as wide.
+TOLERANCES = {torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+
+def seeded(config: SAPNetConfig | None = None) -> SAPNet:
+    network = SAPNet(config).eval().requires_grad_(False)
+    for parameter in network.parameters():
+        # Fresh weights barely change an image.
+        parameter.mul_(1.5)
+    return network
+
+
+def fused(network: SAPNet, device: torch.device, **options: int) -> FusedExecutor:
+    return FusedExecutor(network, device=device, dtype=torch.float32, **options)
+
+
+@pytest.mark.usefixtures("poisoned")
+def test_all_stages(device: torch.device) -> None:
+    network, rainy = seeded(), torch.rand(1, 3, 9, 14)
+    derained = fused(network, device)(rainy.to(device)).cpu()
+    torch.testing.assert_close(derained, network(rainy), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 37), (19, 12)])
+def test_any_size(size: tuple[int, int], device: torch.device) -> None:
+    network, rainy = seeded(), torch.rand(1, 3, *size)
+    derained = fused(network, device, stages=2)(rainy.to(device)).cpu()
+    torch.testing.assert_close(derained, network(rainy, 2), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_16_bit(dtype: torch.dtype, device: torch.device) -> None:
+    network, rainy = seeded(), torch.rand(1, 3, 8, 30)
+    executor = FusedExecutor(network, device=device, dtype=dtype, stages=2)
+    derained = executor(rainy.to(device)).cpu()
+    assert derained.dtype == torch.float32
+    torch.testing.assert_close(derained, network(rainy, 2), atol=TOLERANCES[dtype], rtol=0)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SAPNetConfig(channels=64, dilations=(1, 4)),
+        SAPNetConfig(convolution="separable", dilations=(2, 1)),
+        SAPNetConfig(convolution="split", dilations=(1, 1)),
+    ],
+)
+def test_variants(config: SAPNetConfig, device: torch.device) -> None:
+    network, rainy = seeded(config), torch.rand(1, 3, 11, 18)
+    derained = fused(network, device, stages=2)(rainy.to(device)).cpu()
+    torch.testing.assert_close(derained, network(rainy, 2), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_black_and_white(level: float, device: torch.device) -> None:
+    network, rainy = seeded(), torch.full((1, 3, 5, 9), level)
+    executor = FusedExecutor(network, device=device, dtype=torch.float16, stages=2)
+    derained = executor(rainy.to(device)).cpu()
+    torch.testing.assert_close(derained, network(rainy, 2), atol=1e-2, rtol=0)
+
+
+def test_each_image_of_a_batch_by_itself(device: torch.device) -> None:
+    network, rainy = seeded(), torch.rand(2, 3, 8, 10)
+    derained = fused(network, device, stages=1)(rainy.to(device)).cpu()
+    torch.testing.assert_close(derained, network(rainy, 1), atol=1e-5, rtol=0)
+    derained.add_(1)
+
+
+def test_the_weights_are_taken_when_it_is_made(device: torch.device) -> None:
+    network, rainy = seeded().to(device), torch.rand(1, 3, 6, 9, device=device)
+    executor = fused(network, device, stages=1)
+    before = executor(rainy)
+    for parameter in network.parameters():
+        parameter.zero_()
+    assert torch.equal(executor(rainy), before)
+
+
+def test_what_does_not_fit_goes_in_strips(device: torch.device) -> None:
+    network, rainy = seeded(SAPNetConfig(dilations=(1, 2))), torch.rand(1, 3, 64, 48)
+    executor = fused(network, device, stages=1, memory_bytes=2_600_000)
+    executor.check_memory(64, 48)
+    derained = executor(rainy.to(device)).cpu()
+    torch.testing.assert_close(derained, network(rainy, 1), atol=1e-5, rtol=0)
+    with pytest.raises(TooLargeError, match="1920x1080 frame needs"):
+        executor.check_memory(1080, 1920)
+    with pytest.raises(UsageError, match="1 to 6"):
+        fused(network, device, stages=7)
+
+
+def video(network: SAPNetVideo | FusedVideo, frames: Tensor) -> list[Tensor]:
+    state = network.initial(frames.shape[3], frames.shape[4])
+    outputs = []
+    for frame in frames:
+        output, state = network(frame, state)
+        outputs.append(output.cpu())
+    return outputs
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [((1, 1), torch.float32), ((17, 35), torch.float32), ((16, 20), torch.float16)],
+)
+def test_video(size: tuple[int, int], dtype: torch.dtype, device: torch.device) -> None:
+    network = SAPNetVideo().eval().requires_grad_(False)
+    frames = torch.rand(1, 1, 3, *size) + torch.rand(2, 1, 3, *size) / 10
+    frames = frames.clamp(0, 1)
+    wanted = video(network, frames)
+    derained = video(FusedVideo(network, device=device, dtype=dtype), frames.to(device))
+    for output, want in zip(derained, wanted, strict=True):
+        assert output.dtype == torch.float32
+        torch.testing.assert_close(output, want, atol=TOLERANCES[dtype], rtol=0)
+
+
+def test_wide_video(device: torch.device) -> None:
+    config = SAPNetVideoConfig(channels=64, dilations=(1, 2))
+    network = SAPNetVideo(config).eval().requires_grad_(False)
+    frames = torch.rand(1, 1, 3, 10, 12)
+    output = video(FusedVideo(network, device=device, dtype=torch.float32), frames.to(device))
+    torch.testing.assert_close(output[0], video(network, frames)[0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.usefixtures("needs_cuda")
+def test_recorded_frames_are_the_same(device: torch.device) -> None:
+    network, rainy = seeded().to(device), torch.rand(3, 1, 3, 70, 90, device=device)
+    executor = choose_executor(
+        network, device=device, dtype=torch.float16, stages=None, memory_bytes=None
+    )
+    assert executor.name == "fused"
+    for frame in rainy:
+        torch.testing.assert_close(executor(frame), network(frame), atol=1e-2, rtol=0)
