@@ -28,19 +28,6 @@ INPUT_PROTOCOLS = {
     "file": "file",
     "pipe": "pipe",
 }
-OUTPUT_PROTOCOLS = {
-    "rtsp": "rtsp,rtp,tcp,udp",
-    "rtsps": "rtsps,rtsp,rtp,tls,tcp,udp",
-    "rtmp": "rtmp,tcp",
-    "rtmps": "rtmps,tls,tcp",
-    "srt": "srt",
-    "udp": "udp",
-    "file": "file",
-    "hls": "file",
-    "pipe": "pipe",
-    "none": "",
-}
-PROTOCOLS = {"input": INPUT_PROTOCOLS, "output": OUTPUT_PROTOCOLS}
 # Schemes of addresses, as typed; the others are names of files or words.
 TYPED = {
     "input": ("rtsp", "rtsps", "rtp", "udp", "srt", "rtmp", "rtmps", "http", "https"),
@@ -50,6 +37,8 @@ TYPED = {
 KEYED = ("rtmp", "rtmps")
 HIDDEN = "***"
 
+# Some cameras take the password as a pair in the path.
+_VALUE = re.compile(r"(?<==)[^&;/]+")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%a-z]+\]|[^\s:/?#@\[\]]*)(?::(\d{1,5}))?")
 
 
@@ -58,7 +47,7 @@ class Address:
     """One end of a live stream.
 
     Attributes:
-        scheme: a key of `INPUT_PROTOCOLS` or `OUTPUT_PROTOCOLS`.
+        scheme: a key of `INPUT_PROTOCOLS`, or for outputs also "hls" and "none".
         host: with its port, "" where there is none.
         path: what follows: a path with its query, or the name of a file.
         user, password: as they are, not quoted; "" for none.
@@ -90,18 +79,30 @@ class Address:
         """For people, logs and metrics: no user, no password, no query, no stream key."""
         if not self.host:
             return {"pipe": "-", "none": "none"}.get(self.scheme, self.path)
-        path, asked, _ = self.path.partition("?")
-        if self.scheme in KEYED and path.count("/") > 1:
-            path = path[: path.rindex("/") + 1] + HIDDEN
-        return f"{self.scheme}://{self.host}{path}{asked and '?' + HIDDEN}"
+        path, query = self._split
+        place, _, key = path.rpartition("/")
+        if key and self.scheme in KEYED:
+            path = f"{place}/{HIDDEN}"
+        path = _VALUE.sub(HIDDEN, path)
+        return f"{self.scheme}://{self.host}{path}{query and '?' + HIDDEN}"
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown, beside the address as a whole."""
-        query = self.path.partition("?")[2] if self.host else ""
-        values = [part.partition("=")[2] for part in query.split("&")]
-        key = self.path.partition("?")[0].rpartition("/")[2] if self.scheme in KEYED else ""
-        return tuple(each for each in (self.password, key, *values) if each)
+        path, query = self._split if self.host else ("", "")
+        # A part of a query without "=" is a value.
+        values = [part.partition("=")[2] or part for part in re.split("[&;?#]", query)]
+        key = path.rpartition("/")[2] if self.scheme in KEYED else ""
+        written = [key, *values, *_VALUE.findall(path)]
+        secrets = [self.password, *written, *map(unquote, written)]
+        return tuple(dict.fromkeys(each for each in secrets if each))
+
+    @property
+    def _split(self) -> tuple[str, str]:
+        """Path and query, the path without a slash at its end."""
+        end = min((self.path.index(mark) for mark in "?#" if mark in self.path), default=None)
+        query = "" if end is None else self.path[end + 1 :]
+        return self.path[:end].rstrip("/"), query
 
     @property
     def _userinfo(self) -> str:
@@ -157,21 +158,22 @@ def parse_address(text: str, direction: Direction) -> Address:
     return Address(scheme, host, rest[end:], unquote(user), unquote(password))
 
 
-def read_password(variable: str | None, file: str | None) -> str | None:
+def read_password(variable: str | None, file: str | None, option: str = "--password") -> str | None:
     """The password from an environment variable or a file, None without either.
 
     Args:
         variable: name of an environment variable.
         file: name of a file that holds nothing else; a line end behind it does not count.
+        option: what was typed for it, without its "-env" or "-file".
 
     Raises:
         UsageError: both are given, or it is not there.
     """
     if variable is not None and file is not None:
-        raise UsageError("give one of --password-env and --password-file")
+        raise UsageError(f"give one of {option}-env and {option}-file")
     if variable is not None:
         if variable not in os.environ:
-            raise UsageError(f"the environment variable {variable} of --password-env is not set")
+            raise UsageError(f"the environment variable {variable} of {option}-env is not set")
         return os.environ[variable]
     if file is None:
         return None
@@ -179,7 +181,7 @@ def read_password(variable: str | None, file: str | None) -> str | None:
         return Path(file).read_text("utf-8").removesuffix("\n").removesuffix("\r")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"--password-file {file} cannot be read: {reason}") from error
+        raise UsageError(f"{option}-file {file} cannot be read: {reason}") from error
 
 
 def _local(text: str, direction: Direction) -> Address:

@@ -49,7 +49,8 @@ class Child:
         told, tell = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, str(told), str(theirs), str(report)],
+                # Not from the folder it was started in, which may hold an av.py of others.
+                [sys.executable, "-P", "-m", module, str(told), str(theirs), str(report)],
                 pass_fds=(told, theirs, report),
                 stdin=stdin,
                 stdout=stdout,

@@ -30,6 +30,8 @@ class SourceClock:
     retimed: int = 0
     _offsets: list[Fraction] = field(default_factory=list)
     _last: dict[int, int] = field(default_factory=dict)
+    # Of all streams, in seconds.
+    _latest: Fraction = Fraction(0)
 
     def place(
         self, stream: int, dts: int | None, pts: int | None, unit: Fraction, arrival_seconds: float
@@ -55,11 +57,14 @@ class SourceClock:
             self.retimed += 1
             placed = last + 1
         self._last[stream] = placed
+        self._latest = max(self._latest, placed * unit)
         return placed, placed if pts is None else max(placed, pts + shift)
 
     def _offset(self, stream: int, time: Fraction, unit: Fraction, arrival: float) -> Fraction:
         """What to add to a time of the camera's, in seconds."""
-        expected = max(Fraction(arrival - self.origin_seconds), Fraction(self.floor_seconds))
+        arrived = Fraction(arrival - self.origin_seconds)
+        # A fast clock or a long burst is ahead of the arrival, and each packet near the last.
+        expected = max(arrived, Fraction(self.floor_seconds), self._latest)
         last = self._last.get(stream)
         for offset in self._offsets:
             back = 0 if last is None else last * unit - (time + offset)

@@ -24,7 +24,7 @@ from sapnet_stream.video.codec import EncoderSettings
 
 STOPPED = 130
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# A frame that is being derained cannot be interrupted; the outputs finish by themselves.
+# A frame that is being derained cannot be interrupted, and would hold up the end.
 MOST_STOPPING_SECONDS = 4.5
 FEWER_STAGES = (3, 2, 1)
 
@@ -48,9 +48,10 @@ def live(arguments: list[str], engine_of: EngineOf) -> int:
         settings = camera_settings(options)
         ends = [settings.source.address, *(output.address for output in settings.outputs)]
         console = Console(Redactor(ends, typed), options.log, quiet=options.quiet)
-        listen = None if options.metrics is None else parse_listen(options.metrics, options.token)
+        token = read_password(options.token_env, options.token_file, "--token")
+        listen = None if options.metrics is None else parse_listen(options.metrics, token)
         camera = Camera(settings, ways(options, engine_of), console.event, console.status)
-        with _serving(listen, camera, options.token), _stopping(camera):
+        with _serving(listen, camera, token), _stopping(camera):
             camera.run()
     except SapnetError as error:
         console.end("error", str(error), error.exit_code)
@@ -78,10 +79,7 @@ def camera_settings(options: argparse.Namespace) -> CameraSettings:
         raise UsageError("an input by http opens what its playlist names: add --http to allow it")
     if address.scheme == "file" and not options.realtime:
         raise UsageError(f"{address.shown} is a file: add --realtime to treat it as a camera")
-    for name in ("max_latency", "retry_cap", "segment", "retries"):
-        value = getattr(options, name)
-        if (value is not None and value < 0) or (name == "segment" and value == 0):
-            raise UsageError(f"--{name.replace('_', '-')} must be more than 0, got {value:g}")
+    _check_numbers(options)
     return CameraSettings(
         source=SourceSettings(
             address,
@@ -101,6 +99,15 @@ def camera_settings(options: argparse.Namespace) -> CameraSettings:
         ),
         max_latency_seconds=options.max_latency,
     )
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    for name in ("max_latency", "retries"):
+        if (value := getattr(options, name)) is not None and value < 0:
+            raise UsageError(f"--{name.replace('_', '-')} must not be negative, got {value:g}")
+    for name in ("retry_cap", "segment"):
+        if (value := getattr(options, name)) is not None and value <= 0:
+            raise UsageError(f"--{name.replace('_', '-')} must be more than 0, got {value:g}")
 
 
 def ways(options: argparse.Namespace, engine_of: EngineOf) -> list[Way]:
@@ -136,7 +143,9 @@ def _outputs(options: argparse.Namespace) -> Iterator[Output]:
     keep = Keep() if options.keep is None else parse_keep(options.keep)
     if options.keep is not None and options.segment is None:
         raise UsageError("--keep is for --segment: say how long each file is")
-    password = read_password(options.output_password_env, options.output_password_file)
+    password = read_password(
+        options.output_password_env, options.output_password_file, "--output-password"
+    )
     first = parse_address(options.output, "output")
     others = [parse_address(text, "output") for text in options.also]
     pipes = [each for each in (first, *others) if each.scheme == "pipe"]

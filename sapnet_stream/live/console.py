@@ -16,7 +16,7 @@ import threading
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 from sapnet_stream.errors import one_line
 from sapnet_stream.live.redact import Redactor
@@ -48,6 +48,7 @@ class Console:
         self._lock = threading.Lock()
         self._line = ""
         self._said_seconds = time.monotonic()
+        self._gone = False
 
     def event(self, text: str) -> None:
         """Say what changed."""
@@ -67,8 +68,7 @@ class Console:
             with self._lock:
                 # One that is broken in two cannot be erased.
                 self._line = self._clean(str(status))[: shutil.get_terminal_size().columns - 1]
-                self._file.write(f"{_ERASE}{self._line}")
-                self._file.flush()
+                self._print(f"{_ERASE}{self._line}")
         elif time.monotonic() - self._said_seconds >= LINE_SECONDS:
             self._said_seconds = time.monotonic()
             self._write(self._clean(str(status)))
@@ -80,13 +80,21 @@ class Console:
 
     def _say(self, kind: str, text: str, **values: object) -> None:
         if self._json:
-            self._write(self._object(kind, text=self._clean(text), **values))
+            self._write(self._object(kind, text=text, **values))
         else:
             self._write(f"sapnet-stream: {self._clean(text)}")
 
     def _object(self, kind: str, **values: object) -> str:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        return self._redactor.clean(json.dumps({"time": now, "event": kind, **values}))
+        return json.dumps({"time": now, "event": kind, **self._cleaned(values)})
+
+    def _cleaned(self, value: Any) -> Any:
+        """The texts in it cleaned; not the JSON, where a password may look like a number."""
+        if isinstance(value, str):
+            return self._clean(value)
+        if isinstance(value, dict):
+            return {name: self._cleaned(each) for name, each in value.items()}
+        return list(map(self._cleaned, value)) if isinstance(value, tuple) else value
 
     def _clean(self, text: str) -> str:
         return one_line(self._redactor.clean(text))
@@ -94,5 +102,14 @@ class Console:
     def _write(self, line: str) -> None:
         with self._lock:
             erase = _ERASE if self._live else ""
-            self._file.write(f"{erase}{line}\n{self._line}")
+            self._print(f"{erase}{line}\n{self._line}")
+
+    def _print(self, text: str) -> None:
+        """Where nobody listens any more, the job goes on in silence."""
+        if self._gone:
+            return
+        try:
+            self._file.write(text)
             self._file.flush()
+        except OSError:
+            self._gone = True

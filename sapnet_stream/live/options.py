@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add("--rtsp-transport", choices=["tcp", "udp"], default="tcp", help="(tcp)")
     add("--http", action="store_true", help="allow HLS by http:// and https:// as INPUT")
     add("--realtime", action="store_true", help="read a file at its own pace")
-    add("--retries", type=int, metavar="N", help="failures in a row to end at (none)")
+    add("--retries", type=int, metavar="N", help="attempts after a failure, in a row (no limit)")
     add("--retry-cap", type=number, default=30.0, metavar="SECONDS", help="longest wait (30)")
     add("--persist", action="store_true", help="go on where the first connection is refused")
     add("--max-latency", type=number, default=0.5, metavar="SECONDS", help="age of frames (0.5)")
@@ -61,7 +61,8 @@ def parser() -> argparse.ArgumentParser:
     add("--pix-fmt", metavar="NAME", help="pixel format (nearest to the input's)")
     add("--encoder-option", type=pair, action="append", default=[], metavar="K=V", help="more")
     add("--metrics", metavar="[HOST:]PORT", help="serve /metrics, /healthz and /readyz")
-    add("--token", metavar="TEXT", help="that readers of these must send (none on loopback)")
+    add("--token-env", metavar="VARIABLE", help="where the token is that readers must send")
+    add("--token-file", metavar="FILE", help="or there (none on loopback)")
     add("--log", choices=["text", "json"], default="text", help="on standard error (text)")
     add("--quiet", action="store_true", help="say nothing but errors")
     return made

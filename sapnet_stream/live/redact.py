@@ -19,24 +19,27 @@ class Redactor:
 
     Args:
         addresses: whose passwords, queries and stream keys are secret.
-        typed: addresses as they were typed, which may hold more than was understood.
+        typed: addresses as they were typed. Of those that were not understood nothing but the
+            scheme may be shown, for a key can be anywhere.
     """
 
     def __init__(self, addresses: Iterable[Address] = (), typed: Iterable[str] = ()) -> None:
         hidden: dict[str, str] = {}
+        for text in typed:
+            scheme, colon, rest = text.partition("://")
+            if rest:
+                hidden |= dict.fromkeys(_written(text), f"{scheme}{colon}{HIDDEN}")
+                hidden |= dict.fromkeys(_written(colon + rest), colon + HIDDEN)
         for address in addresses:
             if address.host:
                 hidden |= dict.fromkeys(_written(address.url), address.shown)
+                hidden[address.shown] = address.shown
             for secret in address.secrets:
                 both = f"{address.user}:{secret}"
                 basic = base64.b64encode(both.encode(errors="surrogateescape")).decode()
                 for text in (*_written(both), *_written(secret), basic):
                     if len(text) >= LEAST_SECRET:
                         hidden.setdefault(text, HIDDEN)
-        for text in typed:
-            userinfo, at, _ = text.partition("://")[2].rpartition("@")
-            if at:
-                hidden |= dict.fromkeys(_written(f"{userinfo}@"), f"{HIDDEN}@")
         self._hidden = hidden
         # The longest first: a part of a secret may be another.
         longest = sorted(hidden, key=len, reverse=True)

@@ -33,7 +33,7 @@ def parse_listen(text: str, token: str | None) -> tuple[str, int]:
     except ValueError as error:
         raise UsageError(f"--metrics must name an address of this machine, got {host}") from error
     if not loopback and not token:
-        raise UsageError(f"--metrics {text} is open to other machines: protect it with --token")
+        raise UsageError(f"--metrics {text} is open to other machines: protect it with --token-env")
     return host, int(port)
 
 
@@ -55,6 +55,9 @@ def serving(
 
     class Server(ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+        def handle_error(self, *_: object) -> None:
+            """A reader that hangs up is no event, and standard error may be JSON."""
 
     try:
         server = Server(address, handler)

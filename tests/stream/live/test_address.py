@@ -79,6 +79,28 @@ def test_what_is_shown_has_no_user_password_query_or_key() -> None:
     assert "pa@ss" not in repr(parse_address("rtsp://joe:pa@ss@cam/", "input"))
 
 
+@pytest.mark.parametrize(
+    ("text", "shown", "secret"),
+    [
+        ("rtmp://h/app/hidden-1/", "rtmp://h/app/***", "hidden-1"),
+        ("rtmp://h/hidden-1", "rtmp://h/***", "hidden-1"),
+        ("rtmp://h/a/hidden%201?x=1", "rtmp://h/a/***?***", "hidden 1"),
+        ("rtmp://h", "rtmp://h", ""),
+        (
+            "rtsp://h/user=admin&password=hidden-1&channel=1",
+            "rtsp://h/user=***&password=***&channel=***",
+            "hidden-1",
+        ),
+        ("rtsp://h/x?hidden-1", "rtsp://h/x?***", "hidden-1"),
+        ("rtsp://h/x?a=b&hidden-1", "rtsp://h/x?***", "hidden-1"),
+        ("rtsp://h/x#hidden-1", "rtsp://h/x?***", "hidden-1"),
+    ],
+)
+def test_keys_are_found_wherever_servers_take_them(text: str, shown: str, secret: str) -> None:
+    address = parse_address(text, "output")
+    assert address.shown == shown and (not secret or secret in address.secrets)
+
+
 def test_credentials_are_quoted_and_an_at_sign_in_a_url_is_no_end() -> None:
     address = parse_address("rtsp://joe:pa@ss@cam/s", "input")
     assert (address.user, address.password) == ("joe", "pa@ss")
@@ -115,5 +137,5 @@ def test_passwords_come_from_the_environment_or_a_file(
     assert read_password(None, str(file)) == " p:@/ü "
     assert read_password(None, None) is None
     for wrong in [("NOT_SET", None), (None, str(tmp_path)), ("CAMERA", str(file))]:
-        with pytest.raises(UsageError):
-            read_password(*wrong)
+        with pytest.raises(UsageError, match="--token-"):
+            read_password(*wrong, "--token")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,18 @@ def test_one_that_crashes_tells_where_and_not_what() -> None:
     words = child.last_words()
     child.close()
     assert words["crash"].startswith("KeyError at sender.py:") and "secret" not in str(words)
+
+
+def test_the_folder_it_is_started_in_is_not_imported_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "av.py").write_text(f"open({str(tmp_path / 'stolen')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    child = Child("sapnet_stream.live.sender", {"path": None}, "write")
+    assert child.wait(30)
+    assert child.last_words()["crash"].startswith("KeyError at sender.py:")
+    child.close()
+    assert not (tmp_path / "stolen").exists()
 
 
 def test_a_module_that_is_none_has_no_last_words() -> None:

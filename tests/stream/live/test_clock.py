@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,17 @@ def test_a_jump_forward_is_taken_out() -> None:
     assert clock.place(VIDEO, 0, 0, TICK, 1.0)[1] == 90_000
     assert clock.place(VIDEO, 10**12, 10**12, TICK, 1.04)[1] == round(1.04 * 90_000)
     assert clock.jumps == 1
+
+
+@pytest.mark.parametrize(("packets", "arrival_step"), [(1199, 0.0), (20_000, 0.039)])
+def test_a_long_burst_and_a_fast_clock_keep_their_pace(packets: int, arrival_step: float) -> None:
+    clock = SourceClock(0.0)
+    places = [
+        clock.place(VIDEO, 3600 * n, 3600 * n, TICK, 1 + arrival_step * n)[1] - 90_000
+        for n in range(0, packets, 10 if arrival_step else 1)
+    ]
+    assert places == list(range(0, 3600 * packets, 36_000 if arrival_step else 3600))
+    assert (clock.jumps, clock.retimed) == (0, 0)
 
 
 def test_packets_after_a_pause_of_the_network_keep_their_pace() -> None:

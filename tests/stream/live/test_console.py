@@ -2,10 +2,11 @@
 
 import io
 import json
+import os
 
 import pytest
 
-from sapnet_stream.live.address import parse_address
+from sapnet_stream.live.address import Address, parse_address
 from sapnet_stream.live.console import Console
 from sapnet_stream.live.redact import Redactor
 from sapnet_stream.live.status import SinkStatus, Status
@@ -63,6 +64,28 @@ def test_json_is_one_object_a_line() -> None:
     assert (first["event"], first["frames_in"], first["outputs"][0]["sent"]) == ("status", 3, 9)
     assert (second["event"], second["text"]) == ("event", "lost rtsp://cam/x")
     assert (third["text"], third["exit_status"]) == ('*** "quoted"', 3)
+
+
+def test_a_password_like_a_number_or_a_key_breaks_no_json() -> None:
+    file = io.StringIO()
+    secrets = [Address("rtsp", "cam", "/x", "joe", each) for each in ("1234", "camera")]
+    shown = Console(Redactor(secrets), "json", file=file)
+    sink = SinkStatus("1234.mkv", "running", 1, 1234, 0)
+    shown.status(status(frames_in=12345, way="camera", outputs=(sink,)))
+    said = json.loads(file.getvalue())
+    assert (said["frames_in"], said["way"], said["camera"]) == (12345, "***", "rtsp://cam/x")
+    assert (said["outputs"][0]["output"], said["outputs"][0]["sent"]) == ("***.mkv", 1234)
+
+
+def test_where_nobody_listens_it_falls_silent() -> None:
+    end, gone = os.pipe()
+    os.close(end)
+    file = os.fdopen(gone, "w")
+    shown = console("text", file)  # type: ignore[arg-type]
+    shown.event("connected")
+    shown.end("error", "no", 3)
+    with pytest.raises(BrokenPipeError):
+        file.close()
 
 
 def test_quiet_says_errors_alone() -> None:

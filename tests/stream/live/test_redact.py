@@ -35,9 +35,23 @@ def test_a_password_by_itself_is_taken_out_however_it_is_written(password: str) 
 
 
 @given(PASSWORDS)
-def test_an_address_that_is_not_understood_loses_its_user_too(password: str) -> None:
+def test_of_an_address_that_is_not_understood_the_scheme_is_left(password: str) -> None:
     typed = f"rtsp://joe:{password}@cam/stream"
-    assert Redactor(typed=[typed]).clean(f"error: {typed}!") == "error: rtsp://***@cam/stream!"
+    redactor = Redactor(typed=[typed, f"--also={typed}"])
+    assert redactor.clean(f"error: {typed}!") == "error: rtsp://***!"
+    assert redactor.clean(f"error: {typed!r}!") in ("error: 'rtsp://***'!", 'error: "rtsp://***"!')
+
+
+def test_an_address_that_is_understood_is_shown_as_far_as_it_may_be() -> None:
+    typed = ["rtsp://cam/x", "rtmp://h/live/key-123"]
+    ends = [
+        parse_address(typed[0], "input").with_credentials("joe", "pass-word"),
+        parse_address(typed[1], "output"),
+    ]
+    redactor = Redactor(ends, typed)
+    for text in (ends[0].url, ends[0].shown, typed[0]):
+        assert redactor.clean(f"lost {text}") == "lost rtsp://cam/x"
+    assert redactor.clean(f"lost {typed[1]}") == "lost rtmp://h/live/***"
 
 
 @settings(max_examples=25, deadline=None)
