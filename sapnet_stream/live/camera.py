@@ -67,7 +67,9 @@ class Camera:
         self._ages = Ages()
         self._ladder = Ladder(ways, time.monotonic())
         self._decoder = LiveDecoder()
-        self._source = Source(settings.source, switch, self._heard, self._connected, on_event)
+        self._source = Source(
+            settings.source, switch, self._heard, self._connected, on_event, self._pace.resume
+        )
         cap, persist = settings.source.cap_seconds, settings.source.persist
         self._sinks = [
             Sink(output, switch, on_event, cap_seconds=cap, persist=persist)
@@ -191,7 +193,8 @@ class Camera:
             said = pace.check() if running else None
             if said is not None:
                 self._on_event(said)
-            if running and self._ladder.step(pace.slow, pace.load, time.monotonic()):
+            judged = running and pace.known
+            if judged and self._ladder.step(pace.slow, pace.load, time.monotonic()):
                 pace.forget()
                 self._on_event(f"deraining with {self._ladder.way.name} from now on")
             self._on_tick(self.status)

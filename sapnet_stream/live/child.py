@@ -34,6 +34,9 @@ class Child:
         settings: handed over through a pipe, where no other process can read them.
         data: whether this side reads or writes the pipe of data.
         stdin, stdout: of the process, where an address is "-".
+
+    Raises:
+        OSError: there are too many processes or open files.
     """
 
     def __init__(
@@ -44,10 +47,12 @@ class Child:
         stdin: int | None = subprocess.DEVNULL,
         stdout: int | None = subprocess.DEVNULL,
     ) -> None:
-        ours, theirs = (lambda ends: ends if data == "read" else ends[::-1])(os.pipe())
-        reports, report = os.pipe()
-        told, tell = os.pipe()
+        ends: list[int] = []
         try:
+            for _ in range(3):
+                ends += os.pipe()
+            reports, report, told, tell = ends[2:]
+            ours, theirs = ends[:2] if data == "read" else ends[1::-1]
             self._process = subprocess.Popen(
                 # Not from the folder it was started in, which may hold an av.py of others.
                 [sys.executable, "-P", "-m", module, str(told), str(theirs), str(report)],
@@ -59,9 +64,12 @@ class Child:
                 # Ctrl-C on the terminal is for the parent alone.
                 start_new_session=True,
             )
-        finally:
-            for end in (told, theirs, report):
+        except OSError:
+            for end in ends:
                 os.close(end)
+            raise
+        for end in (told, theirs, report):
+            os.close(end)
         self.data = FileIO(ours, "rb" if data == "read" else "wb")
         self._reports = FileIO(reports)
         self._left = b""

@@ -1,5 +1,6 @@
 """Packets of a live stream into frames, whatever is broken or missing among them."""
 
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -54,13 +55,13 @@ class LiveDecoder:
     def frames(self, packets: Iterator[LivePacket]) -> Generator[LiveFrame, None, None]:
         """The frames of all connections, in the order they are shown."""
         connection: Connection | None = None
-        number, whole = 0, True
+        number, whole = 0, False
         try:
             for item in packets:
                 if item.connection is not connection:
                     if connection is not None:
                         yield from self._rest(connection)
-                    connection, whole = self._begin(item.connection), True
+                    connection, whole = self._begin(item.connection), False
                 elif item.number != number + 1:
                     # This decoder is too slow: without what was dropped, the rest is mud.
                     whole = False
@@ -104,8 +105,9 @@ class LiveDecoder:
         except av.error.FFmpegError:
             self.corrupt += 1
             pictures = []
+        latest = max(self._arrivals.values(), default=time.monotonic())
         for picture in pictures:
-            yield self._live(picture, connection, max(self._arrivals.values(), default=0.0))
+            yield self._live(picture, connection, latest)
         connection.release()
 
     def _live(self, picture: av.VideoFrame, connection: Connection, arrival: float) -> LiveFrame:

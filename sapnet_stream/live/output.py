@@ -1,6 +1,8 @@
 """Where a live stream goes: which format, with which options, under which names."""
 
+import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,23 +157,27 @@ def timed_path(path: Path, now: datetime) -> Path:
     return free_path(path.with_name(f"{path.stem}-{stamp}{path.suffix}"))
 
 
-def rolling_files(path: Path) -> list[Path]:
+def rolling_files(path: Path) -> dict[Path, os.stat_result]:
     """The rolling files of an output, oldest first; no others, whatever lies beside them."""
     name = re.compile(rf"{re.escape(path.stem)}-\d{{8}}T\d{{6}}Z(-\d+)?{re.escape(path.suffix)}")
-    found = [each for each in path.parent.iterdir() if name.fullmatch(each.name)]
-    return sorted(found, key=lambda each: (each.stat().st_mtime, each.name))
+    found = {}
+    for each in path.parent.iterdir():
+        if name.fullmatch(each.name):
+            # Others may delete them too.
+            with suppress(FileNotFoundError):
+                found[each] = each.stat()
+    return dict(sorted(found.items(), key=lambda item: (item[1].st_mtime, item[0].name)))
 
 
 def prune(path: Path, keep: Keep, now_seconds: float) -> None:
     """Delete the oldest rolling files of an output beyond the limit; never the newest."""
     files = rolling_files(path)
-    sizes = {each: each.stat().st_size for each in files}
-    left, total = len(sizes), sum(sizes.values())
-    for each in files[:-1]:
-        aged = keep.seconds is not None and now_seconds - each.stat().st_mtime > keep.seconds
+    left, total = len(files), sum(stat.st_size for stat in files.values())
+    for each, stat in list(files.items())[:-1]:
+        aged = keep.seconds is not None and now_seconds - stat.st_mtime > keep.seconds
         many = keep.files is not None and left > keep.files
         large = keep.bytes is not None and total > keep.bytes
         if not (aged or many or large):
             return
-        each.unlink()
-        left, total = left - 1, total - sizes[each]
+        each.unlink(missing_ok=True)
+        left, total = left - 1, total - stat.st_size

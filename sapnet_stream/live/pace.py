@@ -67,6 +67,12 @@ class Pace:
         self._first_seconds = None
 
     @property
+    def known(self) -> bool:
+        """Whether frames have come for so long that their rate means something."""
+        first = self._first_seconds
+        return first is not None and self._now() - first >= _WINDOW_SECONDS
+
+    @property
     def measured(self) -> bool:
         """Whether the time that a frame takes is known."""
         return bool(self._frames)
@@ -101,8 +107,7 @@ class Pace:
 
     def check(self) -> str | None:
         """A sentence when the device falls behind or keeps up again; call it once a second."""
-        first = self._first_seconds
-        if first is None or self._now() - first < _WINDOW_SECONDS:
+        if not self.known:
             return None
         if not self.slow and self.load > SLOW:
             self.slow = True

@@ -154,10 +154,12 @@ class Program:
 
     def sound(self, packet: Any) -> None:
         """Pass on a packet of the sound last heard of; from the reading thread."""
-        encoder = self._encoder
-        # Before the first picture there is nothing it could go with.
-        if encoder is not None and encoder.sound is not None and encoder.sound == self._sound:
-            self._send(encoder, SOUND, packet)
+        # Within, for none may follow the pictures of the next encoder.
+        with self._lock:
+            encoder = self._encoder
+            # Before the first picture there is nothing it could go with.
+            if encoder is not None and encoder.sound is not None and encoder.sound == self._sound:
+                self._send(encoder, SOUND, [packet])
 
     def show(self, live: LiveFrame) -> None:
         """Encode a frame and pass it on.
@@ -169,25 +171,28 @@ class Program:
         if encoder is None or not self._fits(encoder, live.info):
             self.finish()
             encoder = Encoder(live.info, self._settings, self._sound)
-        for packet in encoder.encode(live.frame):
-            self._send(encoder, VIDEO, packet)
-        # Only now, for sound follows the first picture.
-        self._encoder = encoder
+        packets = encoder.encode(live.frame)
+        with self._lock:
+            self._send(encoder, VIDEO, packets)
+            # Only now, for sound follows the first picture.
+            self._encoder = encoder
 
     def finish(self) -> None:
         """Pass on what the encoder still holds."""
         if self._encoder is not None:
-            for packet in self._encoder.finish():
-                self._send(self._encoder, VIDEO, packet)
-            self._encoder = None
+            packets = self._encoder.finish()
+            with self._lock:
+                self._send(self._encoder, VIDEO, packets)
+                self._encoder = None
 
     def _fits(self, encoder: Encoder, info: VideoInfo) -> bool:
         # Cameras guess at their rates.
         same = replace(info, rate=encoder.info.rate) == encoder.info
         return same and encoder.sound == self._sound
 
-    def _send(self, encoder: Encoder, stream: int, packet: Any) -> None:
-        with self._lock:
+    def _send(self, encoder: Encoder, stream: int, packets: list[Any]) -> None:
+        """Hand on packets; the lock is held."""
+        for packet in packets:
             self._number += 1
             unit = Unit(
                 number=self._number,

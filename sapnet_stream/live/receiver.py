@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from io import FileIO
 from typing import Any
@@ -52,7 +53,8 @@ class Receiver:
         try:
             source = self._open()
         except (av.error.FFmpegError, socket.gaierror, ValueError) as error:
-            late = time.monotonic() - began >= self._settings["open_seconds"]
+            most = self._settings["open_seconds"]
+            late = most is not None and time.monotonic() - began >= most
             return Fault.SILENT if late else fault_of(error)
         target = av.open(self._pipe, "w", format="nut", options={"max_interleave_delta": "1"})
         # Each packet goes on at once.
@@ -61,7 +63,9 @@ class Receiver:
         if not any(copy.type == "video" for copy in copies.values()):
             return Fault.VIDEO
         try:
-            self._copy(source, copies, target)
+            # Closing passes on what waits for a packet of the other stream.
+            with closing(target):
+                self._copy(source, copies, target)
         except av.error.FFmpegError as error:
             return fault_of(error)
         finally:
@@ -127,8 +131,7 @@ class Receiver:
 
     def _readable(self, source: av.container.InputContainer) -> Iterator[Any]:
         stuck = False
-        while not stuck:
-            stuck = True
+        while True:
             try:
                 for packet in source.demux():
                     stuck = False
@@ -137,6 +140,9 @@ class Receiver:
             except av.error.InvalidDataError:
                 # What follows may be intact.
                 self._corrupt += 1
+                if stuck:
+                    raise
+                stuck = True
 
     def _wait_for(self, dts: int | None, unit: Fraction) -> None:
         """A file at its own pace."""

@@ -97,12 +97,25 @@ class Sender:
         self._target.mux_one(packet)
 
     def _open(self, streams: Any, begin: Fraction) -> None:
-        settings = self._settings
-        name = self._name()
-        url = settings["url"] if name is None else f"file:{name}"
-        if settings["host"]:
+        if self._settings["host"]:
             # FFmpeg does not tell an unknown host from other failures.
-            socket.getaddrinfo(settings["host"], None)
+            socket.getaddrinfo(self._settings["host"], None)
+        # Where the disk is full, this may make room.
+        self._prune()
+        name = self._name()
+        try:
+            self._open_target(name, streams)
+        except (av.error.FFmpegError, OSError, ValueError):
+            if name is not None:
+                # Each attempt would leave another empty file.
+                name.unlink(missing_ok=True)
+            raise
+        self._begin = begin
+        self._reports.write(open=str(name or ""))
+
+    def _open_target(self, name: Path | None, streams: Any) -> None:
+        settings = self._settings
+        url = settings["url"] if name is None else f"file:{name}"
         self._target = av.open(url, "w", format=settings["format"], options=settings["options"])
         self._target.flags |= settings["flags"]
         self._copies = {}
@@ -113,8 +126,6 @@ class Sender:
             else:
                 self._copies[stream.index] = copy
         self._target.start_encoding()
-        self._begin = begin
-        self._reports.write(open=str(name or ""))
 
     def _copy(self, stream: Any, target: av.container.OutputContainer) -> Stream | None:
         """The target's stream for one of the source's, None where it cannot hold that."""
@@ -150,6 +161,9 @@ class Sender:
             return
         self._target.close()
         self._target = None
+        self._prune()
+
+    def _prune(self) -> None:
         if self._path is not None and self._settings["segment_seconds"] is not None:
             prune(self._path, self._keep, time.time())
 

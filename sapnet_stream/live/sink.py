@@ -62,6 +62,7 @@ class Sink:
         self._persist = persist
         self._backoff = Backoff(cap_seconds)
         self._next_seconds = 0.0
+        self._attempts = 0
         self._session: Session | None = None
 
     @property
@@ -93,8 +94,7 @@ class Sink:
             self._finish()
         begins = unit.stream == VIDEO and unit.keyframe
         if self._session is None and begins and time.monotonic() >= self._next_seconds:
-            self.state = SinkState.CONNECTING
-            self._session = Session(self.output, unit.description, self._cancellation)
+            self._begin(unit.description)
         session = self._session
         if session is None or not session.takes(unit):
             self.skipped += 1
@@ -104,6 +104,15 @@ class Sink:
                 self._take(report)
         else:
             self._end(session, session.fault())
+
+    def _begin(self, description: bytes) -> None:
+        self.state = SinkState.CONNECTING
+        self._attempts += 1
+        try:
+            self._session = Session(self.output, description, self._cancellation)
+        except OSError:
+            # Too many processes or open files.
+            self._failed(Fault.DIED, 0.0)
 
     def _finish(self) -> None:
         if self._session is not None:
@@ -121,16 +130,20 @@ class Sink:
             self._on_event(f"{report['crash']} in the process that writes {shown}")
 
     def _end(self, session: Session, fault: Fault) -> None:
-        """A session is over; wait before the next one if that was no wish of ours."""
+        """A session is over, and its process too."""
         self._session = None
         for report in session.reports():
             self._take(report)
         held_seconds = session.held_seconds
         session.close()
-        if fault == Fault.ENDED or self._cancellation.cancelled:
-            return
+        if fault != Fault.ENDED and not self._cancellation.cancelled:
+            self._failed(fault, held_seconds)
+
+    def _failed(self, fault: Fault, held_seconds: float) -> None:
+        """Wait before the next session."""
         shown = self.output.address.shown
-        first = self.connections == 0
+        # A server that is starting says much that it takes back later.
+        first = self._attempts == 1 and self.connections == 0
         if first and not self._persist and (fault in HOPELESS or fault == Fault.FULL):
             raise OutputError(f"{shown}: {fault}: correct it, or add --persist to go on trying")
         delay = self._backoff.failed(held_seconds)

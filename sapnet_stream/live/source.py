@@ -61,7 +61,7 @@ class SourceSettings:
         address: of the stream.
         transport: of RTSP: "tcp" or "udp".
         realtime: read a file at its own pace.
-        retries: failed attempts in a row after which to give up; None never does.
+        retries: attempts after a failure, in a row, before giving up; None never does.
         persist: go on also where the first attempt finds a mistake that waiting does not mend.
         stall_seconds: without a packet, until the stream counts as stalled.
         silence_seconds: without a packet, until the connection is given up.
@@ -129,6 +129,7 @@ class Source:
         on_audio: called with each packet of sound, on the reading thread.
         on_connection: called with each connection before its first packet, there too.
         on_event: told in one sentence what changes.
+        on_resumed: called where packets come again after a stall, on the reading thread.
 
     Attributes:
         stats: what happened so far.
@@ -141,12 +142,14 @@ class Source:
         on_audio: Callable[[Any], None] = lambda _: None,
         on_connection: Callable[[Connection], None] = lambda _: None,
         on_event: Callable[[str], None] = lambda _: None,
+        on_resumed: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._cancellation = cancellation
         self._on_audio = on_audio
         self._on_connection = on_connection
         self._on_event = on_event
+        self._on_resumed = on_resumed
         self._backoff = Backoff(settings.cap_seconds)
         self._origin_seconds = time.monotonic()
         # Of the output's clock: no packet of a later connection may be before.
@@ -183,7 +186,12 @@ class Source:
 
     def _connected(self) -> Generator[LivePacket, None, Fault]:
         """One attempt; returns why it ended."""
-        with closing(self._child()) as child:
+        try:
+            started = self._child()
+        except OSError:
+            # Too many processes or open files.
+            return Fault.DIED
+        with closing(started) as child:
             pipe = Pipe(child, self._patient)
             try:
                 connection = Connection(self.stats.connections, pipe)
@@ -206,36 +214,38 @@ class Source:
 
     def _child(self) -> Child:
         address = self._settings.address
+        pipe = address.scheme == "pipe"
         settings = {
             "url": address.url,
             "host": address.bare_host,
             "format": FORMATS.get(address.scheme),
             "options": self._settings.options,
-            "open_seconds": OPEN_SECONDS,
+            "open_seconds": None if pipe else OPEN_SECONDS,
             # The child gives up by itself if nobody ends it.
-            "read_seconds": min(self._settings.patience_seconds, PIECE_SECONDS) + 1,
+            "read_seconds": None if pipe else self._settings.patience_seconds + 1,
             "pace": self._settings.realtime,
             "origin_seconds": self._origin_seconds,
             "floor_seconds": self._last_seconds,
         }
-        stdin = None if address.scheme == "pipe" else subprocess.DEVNULL
+        stdin = None if pipe else subprocess.DEVNULL
         return Child("sapnet_stream.live.receiver", settings, "read", stdin)
 
     def _read(self, connection: Connection, child: Child) -> Generator[LivePacket, None, bool]:
         """The packets of an open connection; returns whether the pictures ceased to come."""
         base = Counter(self.stats.counts)
         video_seconds = time.monotonic()
+        frozen_seconds = max(FROZEN_SECONDS, self._settings.patience_seconds)
         try:
             for packet in connection.container.demux():
                 now = time.monotonic()
-                if now - video_seconds > FROZEN_SECONDS:
-                    return True
                 if not packet.size:
                     continue
                 self._check()
                 self._take_reports(child, base)
                 self._arrived(packet, connection)
                 if packet.stream.type == "audio":
+                    if now - video_seconds > frozen_seconds:
+                        return True
                     self._on_audio(packet)
                 else:
                     video_seconds = now
@@ -254,6 +264,8 @@ class Source:
             self._on_connection(connection)
             context = connection.video.codec_context
             self._on_event(f"connected: {context.name} {context.width}x{context.height}")
+        if self.stats.state == State.STALLED:
+            self._on_resumed()
         self.stats.state = State.RUNNING
 
     def _take_reports(self, child: Child, base: Counter[str]) -> None:

@@ -13,6 +13,8 @@ import av.container
 from av.stream import Stream
 
 FLUSH_PACKETS = 0x0200  # AVFMT_FLAG_FLUSH_PACKETS
+# A muxer waits so long for a stream that is silent; FFmpeg's own 10 s would hold the other back.
+INTERLEAVE = {"max_interleave_delta": "500000"}
 NO_PROBE = {"probesize": "32", "fpsprobesize": "0", "analyzeduration": "0"}
 
 

@@ -1,6 +1,7 @@
 """The camera job from end to end: a real server in, real files and streams out."""
 
 import socket
+import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -14,6 +15,7 @@ import pytest
 from sapnet_stream.errors import OutputError
 from sapnet_stream.live import pace, program
 from sapnet_stream.live.address import parse_address
+from sapnet_stream.live.fault import Fault
 from sapnet_stream.live.ladder import Way
 from sapnet_stream.live.output import Keep, Output
 from sapnet_stream.video.frame import Frame
@@ -219,12 +221,25 @@ def test_an_output_that_takes_nothing_does_not_hold_up_the_others(
     assert len(times(tmp_path / "a.mkv")["video"]) > 45
 
 
-def test_an_output_that_is_not_there_is_tried_again(
-    camera: Any, run: Callable[..., Run], eventually: Eventually
+def test_an_output_that_is_not_there_is_tried_again_whatever_it_says_then(
+    camera: Any,
+    refuser: Any,
+    run: Callable[..., Run],
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = run(camera.url("camera.mp4"), output("rtsp://127.0.0.1:1/out"))
+    monkeypatch.setattr(program, "KEYFRAME_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    job = run(camera.url("camera.mp4"), output(f"rtsp://127.0.0.1:{port}/out"), cap_seconds=0.2)
     eventually(lambda: sum("nothing listens there" in event for event in job.events) > 1)
-    assert job.status.state == "running"
+    with monkeypatch.context() as context:
+        context.setattr(sys, "executable", "/nowhere")
+        eventually(lambda: any(Fault.DIED in event for event in job.events))
+    starting = type(refuser)(port)
+    eventually(lambda: any(Fault.PASSWORD in event for event in job.events) or job.error)
+    starting.close()
+    assert job.error is None and job.status.state == "running"
 
 
 def test_an_output_at_an_unknown_host_ends_the_job(camera: Any, run: Callable[..., Run]) -> None:

@@ -62,5 +62,15 @@ def test_a_full_pipe_is_waited_for_only_so_long() -> None:
     child.close()
 
 
+def test_a_process_that_cannot_be_started_leaves_no_pipe_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(FileNotFoundError):
+        Child("sapnet_stream.live.sender", {}, "write")
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
 def test_faults_are_sentences_of_ours() -> None:
     assert all(fault == fault.value and fault[0].islower() and "\n" not in fault for fault in Fault)

@@ -68,6 +68,20 @@ def test_a_device_that_keeps_up_says_nothing() -> None:
     assert run(Pace(0.5, time), time, 30, 25, 0.03) == []
 
 
+def test_after_an_outage_the_rate_means_nothing_for_a_while() -> None:
+    time = Time()
+    pace = Pace(0.5, time)
+    assert not pace.known
+    run(pace, time, 6, 25, 0.03)
+    assert pace.known
+    pace.resume()
+    assert pace.load == 0 and not pace.known
+    run(pace, time, 4, 25, 0.03)
+    assert not pace.known
+    run(pace, time, 2, 25, 0.03)
+    assert pace.known and pace.load == pytest.approx(0.75, abs=0.05)
+
+
 def way(name: str) -> Way:
     return Way(name, lambda: lambda frame: frame)
 

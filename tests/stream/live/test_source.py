@@ -5,6 +5,7 @@ import functools
 import http.server
 import os
 import socket
+import sys
 import threading
 import time
 import wave
@@ -34,12 +35,14 @@ class Reader:
         self.events: list[str] = []
         self.video: list[float] = []
         self.audio: list[float] = []
+        self.resumed: list[None] = []
         self.error: Exception | None = None
         self.source = Source(
             SourceSettings(parse_address(url, "input"), **{"cap_seconds": 2.0, **settings}),
             self.cancellation,
             lambda packet: self.audio.append(float(packet.pts * packet.time_base)),
             on_event=self.events.append,
+            on_resumed=lambda: self.resumed.append(None),
         )
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
@@ -133,15 +136,22 @@ def test_a_camera_that_freezes_is_stalled_then_left(
 
 
 def test_a_short_freeze_keeps_the_connection(
-    camera: Any, read: Callable[..., Reader], eventually: Eventually
+    camera: Any,
+    read: Callable[..., Reader],
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Sound alone is no stream, and neither is heard of meanwhile.
+    monkeypatch.setattr(source, "FROZEN_SECONDS", 0.2)
     reader = read(camera.url("camera.mp4"), stall_seconds=0.3, silence_seconds=25)
     eventually(lambda: reader.video)
     camera.freeze()
     eventually(lambda: reader.stats.state == State.STALLED)
     camera.thaw()
-    eventually(lambda: reader.stats.state == State.RUNNING)
-    assert reader.stats.attempts == 1
+    count = len(reader.video)
+    eventually(lambda: len(reader.video) > count + 5)
+    assert reader.stats.state == State.RUNNING
+    assert reader.stats.attempts == 1 and reader.resumed == [None]
 
 
 @pytest.mark.parametrize("spoil", ["cut", "half-open", "garbage"])
@@ -181,7 +191,7 @@ def test_sound_alone_is_no_stream(
     sounds = [sound("aac")]
     clip = make_clip("gap.mp4", "libx264", ticks=times, noise=False, sounds=sounds, options=options)
     clip.replace(camera.folder / "gap.mp4")
-    reader = read(camera.url("gap.mp4"))
+    reader = read(camera.url("gap.mp4"), silence_seconds=1.0)
     eventually(lambda: reader.stats.fault == Fault.FROZEN)
 
 
@@ -273,6 +283,15 @@ def test_retries_end_it(read: Callable[..., Reader]) -> None:
     assert str(reader.error).endswith("nothing listens there: given up after 2 failures in a row")
 
 
+def test_a_process_that_cannot_be_started_is_a_failure_like_others(
+    read: Callable[..., Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere")
+    reader = read("rtsp://127.0.0.1:1/x", retries=0)
+    reader.thread.join(30)
+    assert f": {Fault.DIED}: given up after 1 failures in a row" in str(reader.error)
+
+
 def test_a_server_that_accepts_and_says_nothing(read: Callable[..., Reader]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         reader = read(f"rtsp://127.0.0.1:{mute.getsockname()[1]}/x", retries=0)
@@ -300,9 +319,11 @@ def test_every_state_ends_on_cancel(
 
 
 def test_a_file_is_read_at_its_own_pace_and_ends(
-    make_clip: Callable[..., Path], read: Callable[..., Reader]
+    make_clip: Callable[..., Path], sound: Callable[[str], Any], read: Callable[..., Reader]
 ) -> None:
-    clip = make_clip("in.mkv", ticks=range(25))
+    clip = make_clip("in.mkv", ticks=range(25), sounds=[sound("aac")])
+    with av.open(str(clip)) as container:
+        blocks = sum(packet.size > 0 for packet in container.demux(audio=0))
     began = time.monotonic()
     reader = read(str(clip), realtime=True)
     reader.thread.join(30)
@@ -310,6 +331,7 @@ def test_a_file_is_read_at_its_own_pace_and_ends(
     assert reader.error is None, reader.events
     assert reader.stats.state == State.ENDED
     assert len(reader.video) == 25 and grows(reader.video)
+    assert len(reader.audio) == blocks
 
 
 def test_a_file_that_is_none_is_one_sentence(read: Callable[..., Reader], tmp_path: Path) -> None:
