@@ -14,7 +14,7 @@ from sapnet_stream.live.camera import Camera, CameraSettings
 from sapnet_stream.live.console import Console
 from sapnet_stream.live.ladder import Derain, Way
 from sapnet_stream.live.metrics import metrics_of
-from sapnet_stream.live.options import is_live, parser
+from sapnet_stream.live.options import parser
 from sapnet_stream.live.output import Keep, Output, parse_keep
 from sapnet_stream.live.redact import Redactor
 from sapnet_stream.live.server import Page, parse_listen, serving
@@ -29,8 +29,6 @@ MOST_STOPPING_SECONDS = 4.5
 FEWER_STAGES = (3, 2, 1)
 
 EngineOf = Callable[[argparse.Namespace], DerainEngine]
-
-__all__ = ["is_live", "live"]
 
 
 def live(arguments: list[str], engine_of: EngineOf) -> int:

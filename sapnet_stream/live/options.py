@@ -4,9 +4,8 @@ import argparse
 import re
 
 from sapnet_stream.live.program import CODECS
-from sapnet_stream.parser import Parser, number, pair
+from sapnet_stream.parser import Parser, add_engine_options, number, pair
 
-DTYPES = ("float32", "bfloat16", "float16")
 SLOW = ("drop", "fewer-stages", "smaller")
 
 
@@ -48,13 +47,7 @@ def parser() -> argparse.ArgumentParser:
     add("--persist", action="store_true", help="go on where the first connection is refused")
     add("--max-latency", type=number, default=0.5, metavar="SECONDS", help="age of frames (0.5)")
     add("--when-slow", choices=SLOW, default="drop", help="if the device is too slow (drop)")
-    add("--strength", type=number, default=1.0, metavar="0..1", help="how much rain goes (1)")
-    add("--model", choices=["video", "sapnet"], help="remember past frames, or see each alone")
-    add("--stages", type=int, metavar="1..6", help="looks of --model sapnet; fewer is faster (6)")
-    add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (a GPU if there is one)")
-    add("--dtype", choices=DTYPES, help="arithmetic (the device's fastest)")
-    add("--memory", type=number, metavar="GIB", help="most a frame may use (what is free)")
-    add("--weights", metavar="NAME|FILE", help="a network's weights (bundled ones)")
+    add_engine_options(made)
     add("--codec", choices=CODECS, help="of the output (h264)")
     add("--crf", type=number, metavar="0..63", help="quality, lower is better (23)")
     add("--preset", metavar="NAME", help="encoder effort (veryfast)")

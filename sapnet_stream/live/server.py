@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sapnet_stream.errors import UsageError
 
@@ -16,6 +16,8 @@ Page: TypeAlias = Callable[[], tuple[bool, bytes]]
 
 LOOPBACK = "127.0.0.1"
 _PATIENCE_SECONDS = 3.0
+# At once; each takes a thread.
+MOST_READERS = 16
 
 
 def parse_listen(text: str, token: str | None) -> tuple[str, int]:
@@ -52,9 +54,19 @@ def serving(
         UsageError: the port is taken, or the address is not of this machine.
     """
     handler = _handler(pages, token)
+    room = threading.Semaphore(MOST_READERS)
 
     class Server(ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+        def verify_request(self, *_: object) -> bool:
+            return room.acquire(blocking=False)
+
+        def process_request_thread(self, *reader: Any) -> None:
+            try:
+                super().process_request_thread(*reader)
+            finally:
+                room.release()
 
         def handle_error(self, *_: object) -> None:
             """A reader that hangs up is no event, and standard error may be JSON."""

@@ -208,7 +208,7 @@ class Run:
         self.ticks: list[Status] = []
         self.error: Exception | None = None
         address = parse_address(source, "input") if isinstance(source, str) else source
-        settings = SourceSettings(address, **{"cap_seconds": 2.0, **wishes})
+        settings = SourceSettings(address, **{"cap_seconds": 0.5, **wishes})
         self.camera = CameraJob(
             CameraSettings(settings, tuple(outputs)), ways, self.events.append, self.ticks.append
         )

@@ -212,13 +212,13 @@ def test_an_output_that_takes_nothing_does_not_hold_up_the_others(
     with socket.create_server(("127.0.0.1", 0)) as mute:
         push = f"rtmp://127.0.0.1:{mute.getsockname()[1]}/app/key-12345"
         job = run(camera.url("camera.mp4"), output(tmp_path / "a.mkv"), output(push))
-        eventually(lambda: job.status.frames_out > 50)
+        eventually(lambda: job.status.frames_out > 30)
         file, stream = job.status.outputs
         assert file.state == "running" and stream.state in ("connecting", "backing-off")
         assert "key-12345" not in stream.output
         status = job.stop()
     assert status.outputs[0].skipped == 0
-    assert len(times(tmp_path / "a.mkv")["video"]) > 45
+    assert len(times(tmp_path / "a.mkv")["video"]) > 25
 
 
 def test_an_output_that_is_not_there_is_tried_again_whatever_it_says_then(

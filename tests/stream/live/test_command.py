@@ -41,7 +41,7 @@ sys.exit(cli.main(ARGUMENTS))
 """
 # Forks a process that has imported everything, which takes seconds.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["sapnet_stream.cli"])
+FORKS.set_forkserver_preload(["sapnet_stream.cli", "sapnet_stream.live.command"])
 
 
 class Program:

@@ -1,6 +1,8 @@
 """The pages for machines: what they say, to whom, and that nothing else answers."""
 
+import contextlib
 import math
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sapnet_stream.errors import UsageError
 from sapnet_stream.live.metrics import metrics_of
-from sapnet_stream.live.server import parse_listen, serving
+from sapnet_stream.live.server import MOST_READERS, parse_listen, serving
 from sapnet_stream.live.status import Ages
 
 
@@ -39,6 +41,32 @@ def test_pages_and_nothing_else() -> None:
             pass
     with pytest.raises(urllib.error.URLError):
         get(port, "/a")
+
+
+def test_a_page_that_fails_says_nothing_on_standard_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fails() -> tuple[bool, bytes]:
+        raise KeyError
+
+    with serving(("127.0.0.1", 0), {"/a": fails}) as port, pytest.raises(OSError, match="closed"):
+        get(port, "/a")
+    assert capfd.readouterr().err == ""
+
+
+def test_only_so_many_readers_are_let_in_at_once(eventually: Callable[..., None]) -> None:
+    def served() -> bool:
+        try:
+            return get(port, "/a") == (200, "fine")
+        except OSError:
+            return False
+
+    with serving(("127.0.0.1", 0), {"/a": lambda: (True, b"fine")}) as port:
+        with contextlib.ExitStack() as readers:
+            for _ in range(MOST_READERS):
+                readers.enter_context(socket.create_connection(("127.0.0.1", port)))
+            assert not served()
+        eventually(served)
 
 
 def test_a_token_is_asked_for() -> None:

@@ -38,7 +38,7 @@ class Reader:
         self.resumed: list[None] = []
         self.error: Exception | None = None
         self.source = Source(
-            SourceSettings(parse_address(url, "input"), **{"cap_seconds": 2.0, **settings}),
+            SourceSettings(parse_address(url, "input"), **{"cap_seconds": 0.5, **settings}),
             self.cancellation,
             lambda packet: self.audio.append(float(packet.pts * packet.time_base)),
             on_event=self.events.append,
@@ -292,7 +292,10 @@ def test_a_process_that_cannot_be_started_is_a_failure_like_others(
     assert f": {Fault.DIED}: given up after 1 failures in a row" in str(reader.error)
 
 
-def test_a_server_that_accepts_and_says_nothing(read: Callable[..., Reader]) -> None:
+def test_a_server_that_accepts_and_says_nothing(
+    read: Callable[..., Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "OPEN_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         reader = read(f"rtsp://127.0.0.1:{mute.getsockname()[1]}/x", retries=0)
         reader.thread.join(30)
