@@ -1,7 +1,6 @@
 """The command `sapnet-stream`."""
 
 import argparse
-import math
 import os
 import signal
 import sys
@@ -10,7 +9,6 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 import sapnet_stream
@@ -19,15 +17,15 @@ from sapnet_stream.command import INTERRUPTED, Command, sentence
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import SapnetError
 from sapnet_stream.events import JsonProgress
-from sapnet_stream.models import BUNDLED_WEIGHTS, Kind, Models
-from sapnet_stream.parser import Parser
+from sapnet_stream.live.options import is_live
+from sapnet_stream.models import Kind, Models
+from sapnet_stream.parser import DTYPES, Parser, add_engine_options, number, pair
 from sapnet_stream.progress import JobProgress
 from sapnet_stream.stop import Stop
 from sapnet_stream.video.codec import ENCODERS
 from sapnet_stream.video.compare import COMPARISONS
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Where nothing listens to a wish, as in a read that hangs, the next one is an order.
 MOST_SIGNALS = 2
 STOPPING = b"\nsapnet-stream: stopping at the end of this part; once more stops at once\n"
@@ -42,6 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
             return _doctor(arguments[1:])
         if arguments[:1] == ["bench"]:
             return bench.main(arguments[1:])
+        if is_live(arguments):
+            # It brings what files never need, as a server of metrics.
+            from sapnet_stream.live.command import live
+
+            return live(arguments, _live_engine)
         options = _parser().parse_args(arguments)
     except SapnetError as error:
         print(f"sapnet-stream: {sentence(error)}", file=sys.stderr)
@@ -73,16 +76,16 @@ def _stopping(stop: Stop, most: int) -> Iterator[None]:
         if stop.asked > most:
             raise KeyboardInterrupt
 
-    handlers = {number: signal.getsignal(number) for number in STOPS}
-    for number, handler in handlers.items():
+    handlers = {each: signal.getsignal(each) for each in STOPS}
+    for each, handler in handlers.items():
         # What started this program may have asked it to ignore one, as nohup does.
         if handler != signal.SIG_IGN:
-            signal.signal(number, ask)
+            signal.signal(each, ask)
     try:
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,25 +101,19 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("input", type=Path, metavar="INPUT", help=argparse.SUPPRESS)
     add("output", type=Path, metavar="OUTPUT", help=argparse.SUPPRESS)
-    add("--start", type=_number, metavar="SECONDS", help="begin here")
-    add("--duration", type=_number, metavar="SECONDS", help="stop this much later")
-    add("--strength", type=_number, default=1.0, metavar="0..1", help="how much rain goes (1)")
+    add("--start", type=number, metavar="SECONDS", help="begin here")
+    add("--duration", type=number, metavar="SECONDS", help="stop this much later")
+    add_engine_options(parser)
     add("--compare", choices=list(COMPARISONS), help="write input and output in one picture")
     add("--preview", type=int, metavar="FRAME", help="only this frame, both ways, as an image")
-    add("--model", choices=list(BUNDLED_WEIGHTS), help="remember past frames, or see each alone")
-    add("--stages", type=int, metavar="1..6", help="looks of --model sapnet; fewer is faster (6)")
-    add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (a GPU if there is one)")
-    add("--dtype", choices=list(DTYPES), help="arithmetic (the device's fastest)")
-    add("--memory", type=_number, metavar="GIB", help="most a frame may use (what is free)")
-    add("--weights", metavar="NAME|FILE", help="a network's weights (bundled ones)")
     add("--deinterlace", action="store_true", help="whole pictures of frames that are two fields")
     add("--codec", metavar="NAME", help=f"{', '.join(ENCODERS)}, h264_nvenc ... (the input's)")
-    add("--crf", type=_number, metavar="0..63", help="quality, lower is better (h264: 18)")
+    add("--crf", type=number, metavar="0..63", help="quality, lower is better (h264: 18)")
     add("--preset", metavar="NAME", help="encoder effort (h264: medium)")
     add("--pix-fmt", metavar="NAME", help="pixel format (nearest to the input's)")
     add(
         "--encoder-option",
-        type=_pair,
+        type=pair,
         action="append",
         default=[],
         metavar="K=V",
@@ -152,6 +149,10 @@ def _engine(options: argparse.Namespace, models: Models, kind: Kind) -> DerainEn
     )
 
 
+def _live_engine(options: argparse.Namespace) -> DerainEngine:
+    return _engine(options, Models(options.model, options.weights), "video")
+
+
 def _doctor(arguments: list[str]) -> int:
     Parser(
         prog="sapnet-stream doctor", description="Show what this machine and installation can do."
@@ -159,19 +160,3 @@ def _doctor(arguments: list[str]) -> int:
     for subject, finding in doctor.report():
         print(f"{subject:16} {finding}")
     return 0
-
-
-def _number(text: str) -> float:
-    """A finite number."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
-    return number
-
-
-def _pair(text: str) -> tuple[str, str]:
-    """An encoder's option and its value."""
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form option=value")
-    return key, value

@@ -23,7 +23,8 @@ FORBIDDEN = {
     "sapnet_stream.still": ["sapnet_stream.networks", "sapnet_stream.engine"],
     "sapnet_stream.flow": ["torch", "av", "sapnet_stream.video", "sapnet_stream.networks"],
     "sapnet_stream.engine": ["av", "sapnet_stream.flow", "sapnet_stream.derain"],
-    "sapnet_stream.derain": ["sapnet_stream.cli"],
+    "sapnet_stream.derain": ["sapnet_stream.cli", "sapnet_stream.live"],
+    "sapnet_stream.live": ["sapnet_stream.cli", "sapnet_stream.derain", "sapnet_stream.folder"],
     "sapnet_stream.image": ["sapnet_stream.derain", "sapnet_stream.cli"],
     "sapnet_training": ["sapnet_stream.derain", "sapnet_stream.cli", "sapnet_stream.live"],
 }

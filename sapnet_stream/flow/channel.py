@@ -38,13 +38,21 @@ class Channel(Generic[T]):
     `put` blocks while full, iteration while empty; both raise `Cancelled` once the switch
     is pulled. `close` lets the reader finish what is queued and stop.
 
+    Args:
+        capacity: most items at once.
+        cancellation: the switch.
+        newest: a live channel: `put` never blocks, and drops the oldest item instead.
+
     Attributes:
+        dropped: items that made room for newer ones.
         put_wait_seconds: how long the writer has waited for room: the reader is slower.
         get_wait_seconds: how long the reader has waited for items: the writer is slower.
     """
 
-    def __init__(self, capacity: int, cancellation: Cancellation) -> None:
+    def __init__(self, capacity: int, cancellation: Cancellation, *, newest: bool = False) -> None:
         self._capacity = capacity
+        self._newest = newest
+        self.dropped = 0
         self._cancellation = cancellation
         self._items: deque[T] = deque()
         self._closed = False
@@ -52,8 +60,11 @@ class Channel(Generic[T]):
         self.get_wait_seconds = 0.0
 
     def put(self, item: T) -> None:
-        """Append `item`, waiting for room."""
+        """Append `item`, waiting for room or, where only the newest count, making it."""
         with self._cancellation.condition:
+            if self._newest and len(self._items) == self._capacity:
+                self._items.popleft()
+                self.dropped += 1
             self.put_wait_seconds += self._wait_for(lambda: len(self._items) < self._capacity)
             self._items.append(item)
             self._cancellation.condition.notify_all()

@@ -40,10 +40,18 @@ class Pipeline:
         self._error: Exception | None = None
 
     def source(
-        self, name: str, items: Callable[[], Generator[U, None, None]], capacity: int
+        self,
+        name: str,
+        items: Callable[[], Generator[U, None, None]],
+        capacity: int,
+        *,
+        newest: bool = False,
     ) -> Channel[U]:
-        """A stage without input; `items()` is called on the stage's thread."""
-        output: Channel[U] = Channel(capacity, self.cancellation)
+        """A stage without input; `items()` is called on the stage's thread.
+
+        With `newest`, it never waits for the stage that follows; see `Channel`.
+        """
+        output: Channel[U] = Channel(capacity, self.cancellation, newest=newest)
         self._add(name, items, None, output)
         return output
 
@@ -53,9 +61,11 @@ class Pipeline:
         work: Callable[[Iterator[T]], Generator[U, None, None]],
         source: Channel[T],
         capacity: int,
+        *,
+        newest: bool = False,
     ) -> Channel[U]:
-        """A stage that turns the items of `source` into others."""
-        output: Channel[U] = Channel(capacity, self.cancellation)
+        """A stage that turns the items of `source` into others; `newest` as in `source`."""
+        output: Channel[U] = Channel(capacity, self.cancellation, newest=newest)
         self._add(name, lambda: work(iter(source)), source, output)
         return output
 

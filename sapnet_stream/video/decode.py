@@ -14,7 +14,7 @@ from sapnet_stream.errors import InputError, UsageError
 from sapnet_stream.video.deinterlace import deinterlaced
 from sapnet_stream.video.demux import Demuxer, Packet, is_inside
 from sapnet_stream.video.frame import Frame, planar_name
-from sapnet_stream.video.info import DEFAULT_TIME_BASE, average_rate, video_info
+from sapnet_stream.video.info import DEFAULT_TIME_BASE, VideoInfo, average_rate, video_info
 from sapnet_stream.video.picture import read_planes
 from sapnet_stream.video.span import WHOLE, Span
 
@@ -153,7 +153,7 @@ class VideoDecoder:
     def _read(self) -> Generator[Frame, None, None]:
         pictures = self._pictures()
         for picture in deinterlaced(pictures) if self._deinterlace else pictures:
-            frame = self._frame_from(picture)
+            frame = frame_from(picture, self._info, self._time_base)
             begin = self._read_span.begin
             if begin is None or frame.pts * frame.time_base <= begin:
                 self._reached_begin = True
@@ -224,24 +224,6 @@ class VideoDecoder:
             raise InputError(self._strange[0])
         return True
 
-    def _frame_from(self, picture: av.VideoFrame) -> Frame:
-        info = self._info
-        assert picture.pts is not None and picture.time_base is not None
-        # What was deinterlaced counts in halves.
-        unit = picture.time_base / self._time_base
-        return Frame(
-            planes=read_planes(picture, info.layout),
-            layout=info.layout,
-            colour=info.colour,
-            pts=int(picture.pts * unit),
-            time_base=self._time_base,
-            duration=int((picture.duration or 0) * unit),
-            keyframe=picture.key_frame,
-            interlaced=picture.interlaced_frame,
-            orientation=info.orientation,
-            picture=picture,
-        )
-
     def _monotonic(self, picture: av.VideoFrame) -> int:
         """The picture's own pts, or the next possible one if it has none or goes back."""
         pts = picture.pts if self._timed and picture.pts is not None else picture.dts
@@ -260,3 +242,22 @@ class VideoDecoder:
         self._step = pts - self._last_pts
         self._last_pts = pts
         return pts
+
+
+def frame_from(picture: av.VideoFrame, info: VideoInfo, time_base: Fraction) -> Frame:
+    """A decoded picture, which has a time, as a frame with its time in units of `time_base`."""
+    assert picture.pts is not None and picture.time_base is not None
+    # What was deinterlaced counts in halves.
+    unit = picture.time_base / time_base
+    return Frame(
+        planes=read_planes(picture, info.layout),
+        layout=info.layout,
+        colour=info.colour,
+        pts=int(picture.pts * unit),
+        time_base=time_base,
+        duration=int((picture.duration or 0) * unit),
+        keyframe=picture.key_frame,
+        interlaced=picture.interlaced_frame,
+        orientation=info.orientation,
+        picture=picture,
+    )

@@ -62,7 +62,7 @@ class VideoEncoder:
             OutputError: the disk is full, or the encoder refuses its settings.
         """
         self._frames += 1
-        self._mux(self._encode(self._picture(frame)))
+        self._mux(self._encode(encodable(frame, self._info, self._plan)))
 
     def finish(self) -> None:
         """Write what the encoder still holds, close, and wait until the disk has it.
@@ -90,26 +90,6 @@ class VideoEncoder:
         except (av.error.FFmpegError, OSError, ValueError):
             # The header was never written, or the disk is full.
             return
-
-    def _picture(self, frame: Frame) -> av.VideoFrame:
-        planes, layout = frame.planes, frame.layout
-        if layout.model == "gray" and not self._plan.pixel_format.startswith("gray"):
-            planes, layout = with_neutral_chroma(planes, layout)
-        picture = write_planes(planes, layout, frame.picture)
-        info = self._info
-        picture.colorspace, picture.color_range = info.matrix, info.color_range
-        picture.color_primaries, picture.color_trc = info.primaries, info.transfer
-        if layout.name != self._plan.pixel_format:
-            picture = picture.reformat(
-                format=self._plan.pixel_format,
-                dst_colorspace=self._plan.matrix,
-                dst_color_range=self._plan.color_range,
-            )
-            # Some encoders write these rather than their own.
-            picture.colorspace, picture.color_range = self._plan.matrix, self._plan.color_range
-        picture.pts, picture.time_base = frame.pts, frame.time_base
-        picture.duration = frame.duration
-        return picture
 
     def _encode(self, picture: av.VideoFrame | None) -> list[Packet]:
         try:
@@ -158,6 +138,27 @@ def add_video(
     if info.display_matrix is not None:
         stream.set_display_matrix(info.display_matrix)
     return stream
+
+
+def encodable(frame: Frame, info: VideoInfo, plan: EncoderPlan) -> av.VideoFrame:
+    """The picture that the encoder of `plan` is given for a frame; spends the decoder's own."""
+    planes, layout = frame.planes, frame.layout
+    if layout.model == "gray" and not plan.pixel_format.startswith("gray"):
+        planes, layout = with_neutral_chroma(planes, layout)
+    picture = write_planes(planes, layout, frame.picture)
+    picture.colorspace, picture.color_range = info.matrix, info.color_range
+    picture.color_primaries, picture.color_trc = info.primaries, info.transfer
+    if layout.name != plan.pixel_format:
+        picture = picture.reformat(
+            format=plan.pixel_format,
+            dst_colorspace=plan.matrix,
+            dst_color_range=plan.color_range,
+        )
+        # Some encoders write these rather than their own.
+        picture.colorspace, picture.color_range = plan.matrix, plan.color_range
+    picture.pts, picture.time_base = frame.pts, frame.time_base
+    picture.duration = frame.duration
+    return picture
 
 
 def refusal(info: VideoInfo, plan: EncoderPlan) -> OutputError:

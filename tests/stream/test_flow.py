@@ -55,6 +55,15 @@ def test_a_channel_holds_no_more_than_its_capacity() -> None:
     assert channel.put_wait_seconds > 0.05
 
 
+def test_a_channel_of_the_newest_never_waits_and_counts_what_it_drops() -> None:
+    channel: Channel[int] = Channel(2, Cancellation(), newest=True)
+    for item in range(10):
+        channel.put(item)
+    channel.close()
+    assert list(channel) == [8, 9]
+    assert channel.dropped == 8 and channel.put_wait_seconds < 1
+
+
 def test_cancel_wakes_a_reader_and_a_writer() -> None:
     switch = Cancellation()
     full: Channel[int] = Channel(1, switch)

@@ -1,0 +1,200 @@
+"""The camera job: source, decoder, network, encoder and outputs, each on a thread of its own."""
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sapnet_stream.flow import Channel, Pipeline
+from sapnet_stream.live.connection import Connection
+from sapnet_stream.live.decode import LiveDecoder, LiveFrame
+from sapnet_stream.live.ladder import Derain, Ladder, Way
+from sapnet_stream.live.output import Output
+from sapnet_stream.live.pace import Pace
+from sapnet_stream.live.program import Program, Unit
+from sapnet_stream.live.sink import Sink
+from sapnet_stream.live.source import Source, SourceSettings, State
+from sapnet_stream.live.status import Ages, SinkStatus, Status
+from sapnet_stream.live.template import describe_stream
+from sapnet_stream.video.codec import EncoderSettings
+
+# Packets may wait for the decoder so long that it can work through a slow moment.
+QUEUED_PACKETS = 100
+TICK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """What a camera job does.
+
+    Attributes:
+        source: where the stream comes from.
+        outputs: where it goes.
+        encoder: codec, quality and effort.
+        max_latency_seconds: the age that frames may have in any case.
+    """
+
+    source: SourceSettings
+    outputs: tuple[Output, ...]
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    max_latency_seconds: float = 0.5
+
+
+class Camera:
+    """One camera and its outputs.
+
+    Args:
+        settings: what to do.
+        ways: how to derain, from the best to the fastest; see `Ladder`.
+        on_event: told in one sentence what changes, from any thread.
+        on_tick: given the status, once a second.
+    """
+
+    def __init__(
+        self,
+        settings: CameraSettings,
+        ways: Sequence[Way],
+        on_event: Callable[[str], None] = lambda _: None,
+        on_tick: Callable[[Status], None] = lambda _: None,
+    ) -> None:
+        self._settings = settings
+        self._on_event = on_event
+        self._on_tick = on_tick
+        self._pipeline = Pipeline()
+        switch = self._pipeline.cancellation
+        self._pace = Pace(settings.max_latency_seconds)
+        self._ages = Ages()
+        self._ladder = Ladder(ways, time.monotonic())
+        self._decoder = LiveDecoder()
+        self._source = Source(
+            settings.source, switch, self._heard, self._connected, on_event, self._pace.resume
+        )
+        cap, persist = settings.source.cap_seconds, settings.source.persist
+        self._sinks = [
+            Sink(output, switch, on_event, cap_seconds=cap, persist=persist)
+            for output in settings.outputs
+        ]
+        self._queues = [Channel[Unit](s.capacity, switch, newest=True) for s in self._sinks]
+        self._program = Program(settings.encoder, self._queues)
+        self._build()
+
+    def run(self) -> None:
+        """Run until the source ends for good or the job is cancelled.
+
+        Raises:
+            SapnetError: one sentence.
+            Cancelled: `cancel` was called.
+        """
+        over = threading.Event()
+        ticker = threading.Thread(target=self._tick, args=(over,), name="sapnet-status")
+        ticker.start()
+        try:
+            self._pipeline.run()
+        finally:
+            over.set()
+            ticker.join()
+
+    def cancel(self) -> None:
+        """End the job; files are completed. Safe in a signal handler."""
+        self._pipeline.cancel()
+
+    @property
+    def status(self) -> Status:
+        """What there is to say now."""
+        stats, pace, ages = self._source.stats, self._pace, self._ages
+        decoder, counts = self._decoder, self._source.stats.counts
+        return Status(
+            state=stats.state,
+            camera=self._settings.source.address.shown,
+            frames_in=decoder.decoded,
+            frames_out=ages.frames,
+            dropped=self._packets.dropped
+            + decoder.skipped
+            + self._frames.dropped
+            + self._clean.dropped,
+            corrupt=counts["corrupt"] + decoder.corrupt,
+            retimed=counts["retimed"] + decoder.retimed,
+            jumps=counts["jumps"],
+            reconnects=max(0, stats.connections - 1),
+            camera_rate=pace.camera_rate,
+            frame_seconds=pace.frame_seconds,
+            load=pace.load,
+            age_seconds=ages.percentile(0.5),
+            age_p99_seconds=ages.percentile(0.99),
+            age_buckets=ages.buckets,
+            age_sum_seconds=ages.sum_seconds,
+            bound_seconds=pace.bound_seconds,
+            late=ages.late,
+            way=self._ladder.way.name,
+            outputs=tuple(
+                SinkStatus(s.output.address.shown, s.state, s.connections, s.sent, s.skipped)
+                for s in self._sinks
+            ),
+        )
+
+    def _build(self) -> None:
+        pipeline = self._pipeline
+        self._packets = pipeline.source("read", self._source.packets, QUEUED_PACKETS, newest=True)
+        self._frames = pipeline.stage("decode", self._decode, self._packets, 1, newest=True)
+        self._clean = pipeline.stage("derain", self._derain, self._frames, 1, newest=True)
+        pipeline.sink("encode", self._encode, self._clean)
+        for number, (sink, queue) in enumerate(zip(self._sinks, self._queues, strict=True), 1):
+            pipeline.sink(f"output {number}", sink.work, queue)
+
+    def _connected(self, connection: Connection) -> None:
+        audio = connection.audio
+        self._program.hear(None if audio is None else describe_stream(audio))
+        self._pace.resume()
+
+    def _heard(self, packet: Any) -> None:
+        self._program.sound(packet)
+
+    def _decode(self, packets: Iterator[Any]) -> Generator[LiveFrame, None, None]:
+        for live in self._decoder.frames(packets):
+            self._pace.arrived()
+            yield live
+
+    def _derain(self, frames: Iterator[LiveFrame]) -> Generator[LiveFrame, None, None]:
+        derain: Derain | None = None
+        made_for: tuple[int, Way] | None = None
+        for live in frames:
+            way = self._ladder.way
+            # What remembers earlier frames must not remember those of before an outage.
+            if derain is None or made_for != (live.connection, way):
+                derain, made_for = way.begin(), (live.connection, way)
+            self._pace.begin()
+            clean = derain(live.frame)
+            self._pace.end()
+            yield replace(live, frame=clean)
+
+    def _encode(self, frames: Iterator[LiveFrame]) -> Generator[None, None, None]:
+        for live in frames:
+            if self._sinks:
+                self._program.show(live)
+            age = time.monotonic() - live.arrival_seconds
+            self._ages.add(age, self._pace.bound_seconds)
+            yield
+        self._program.finish()
+        for queue in self._queues:
+            queue.close()
+
+    def _tick(self, over: threading.Event) -> None:
+        announced = False
+        while not over.wait(TICK_SECONDS):
+            pace = self._pace
+            if pace.measured and not announced:
+                announced = True
+                takes = f"a frame takes {pace.frame_seconds:.2g} s"
+                old = f"becomes {pace.bound_seconds:.2g} s old at most"
+                encoder = self._program.encoder and f"; {self._program.encoder}"
+                self._on_event(f"{self._ladder.way.name}: {takes} and {old}{encoder}")
+            running = self._source.stats.state == State.RUNNING
+            said = pace.check() if running else None
+            if said is not None:
+                self._on_event(said)
+            judged = running and pace.known
+            if judged and self._ladder.step(pace.slow, pace.load, time.monotonic()):
+                pace.forget()
+                self._on_event(f"deraining with {self._ladder.way.name} from now on")
+            self._on_tick(self.status)

@@ -1,0 +1,202 @@
+"""The command for live streams: what was typed, turned into a camera job."""
+
+import argparse
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
+from sapnet_stream.engine import DerainEngine
+from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_stream.flow import Cancelled
+from sapnet_stream.live.address import Address, parse_address, read_password
+from sapnet_stream.live.camera import Camera, CameraSettings
+from sapnet_stream.live.console import Console
+from sapnet_stream.live.ladder import Derain, Way
+from sapnet_stream.live.metrics import metrics_of
+from sapnet_stream.live.options import parser
+from sapnet_stream.live.output import Keep, Output, parse_keep
+from sapnet_stream.live.redact import Redactor
+from sapnet_stream.live.server import Page, parse_listen, serving
+from sapnet_stream.live.smaller import at_half_size
+from sapnet_stream.live.source import SourceSettings
+from sapnet_stream.video.codec import EncoderSettings
+
+STOPPED = 130
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# A frame that is being derained cannot be interrupted, and would hold up the end.
+MOST_STOPPING_SECONDS = 4.5
+FEWER_STAGES = (3, 2, 1)
+
+EngineOf = Callable[[argparse.Namespace], DerainEngine]
+
+
+def live(arguments: list[str], engine_of: EngineOf) -> int:
+    """Run the camera job that was asked for; returns the exit status.
+
+    Args:
+        arguments: of the command line.
+        engine_of: makes an engine of the options model, weights, device, dtype, stages,
+            strength and memory.
+    """
+    typed = [each for each in arguments if "://" in each]
+    console = Console(Redactor(typed=typed), "text")
+    try:
+        options = parser().parse_args(arguments)
+        settings = camera_settings(options)
+        ends = [settings.source.address, *(output.address for output in settings.outputs)]
+        console = Console(Redactor(ends, typed), options.log, quiet=options.quiet)
+        token = read_password(options.token_env, options.token_file, "--token")
+        listen = None if options.metrics is None else parse_listen(options.metrics, token)
+        camera = Camera(settings, ways(options, engine_of), console.event, console.status)
+        with _serving(listen, camera, token), _stopping(camera):
+            camera.run()
+    except SapnetError as error:
+        console.end("error", str(error), error.exit_code)
+        return error.exit_code
+    except Cancelled:
+        console.end("stopped", f"stopped; {camera.status}", STOPPED)
+        return STOPPED
+    except KeyboardInterrupt:
+        # While the network was loaded.
+        console.end("stopped", "stopped before it began", STOPPED)
+        return STOPPED
+    console.event(str(camera.status))
+    return 0
+
+
+def camera_settings(options: argparse.Namespace) -> CameraSettings:
+    """What the options ask for.
+
+    Raises:
+        SapnetError: a mistake among them, in one sentence.
+    """
+    password = read_password(options.password_env, options.password_file)
+    address = parse_address(options.input, "input").with_credentials(options.user, password)
+    if address.scheme in ("http", "https") and not options.http:
+        raise UsageError("an input by http opens what its playlist names: add --http to allow it")
+    if address.scheme == "file" and not options.realtime:
+        raise UsageError(f"{address.shown} is a file: add --realtime to treat it as a camera")
+    _check_numbers(options)
+    return CameraSettings(
+        source=SourceSettings(
+            address,
+            transport=options.rtsp_transport,
+            realtime=options.realtime,
+            retries=options.retries,
+            persist=options.persist,
+            cap_seconds=options.retry_cap,
+        ),
+        outputs=tuple(_outputs(options)),
+        encoder=EncoderSettings(
+            options.codec,
+            options.crf,
+            options.preset,
+            options.pix_fmt,
+            dict(options.encoder_option),
+        ),
+        max_latency_seconds=options.max_latency,
+    )
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    for name in ("max_latency", "retries"):
+        if (value := getattr(options, name)) is not None and value < 0:
+            raise UsageError(f"--{name.replace('_', '-')} must not be negative, got {value:g}")
+    for name in ("retry_cap", "segment"):
+        if (value := getattr(options, name)) is not None and value <= 0:
+            raise UsageError(f"--{name.replace('_', '-')} must be more than 0, got {value:g}")
+
+
+def ways(options: argparse.Namespace, engine_of: EngineOf) -> list[Way]:
+    """How to derain, from the best way to the fastest that `--when-slow` allows.
+
+    Raises:
+        UsageError: the network has no faster way of that kind.
+    """
+    engine = engine_of(options)
+    made = [Way(engine.description, _begins(engine))]
+    if options.when_slow == "smaller":
+        made.append(
+            Way(
+                f"{engine.description}, at half the size",
+                lambda: partial(at_half_size, derain=engine.stream().frame),
+            )
+        )
+    if options.when_slow == "fewer-stages":
+        if options.model != "sapnet":
+            raise UsageError("--when-slow fewer-stages is for --model sapnet: choose smaller")
+        for stages in FEWER_STAGES:
+            if options.stages is None or stages < options.stages:
+                fewer = engine_of(argparse.Namespace(**{**vars(options), "stages": stages}))
+                made.append(Way(fewer.description, _begins(fewer)))
+    return made
+
+
+def _begins(engine: DerainEngine) -> Callable[[], Derain]:
+    return lambda: engine.stream().frame
+
+
+def _outputs(options: argparse.Namespace) -> Iterator[Output]:
+    keep = Keep() if options.keep is None else parse_keep(options.keep)
+    if options.keep is not None and options.segment is None:
+        raise UsageError("--keep is for --segment: say how long each file is")
+    password = read_password(
+        options.output_password_env, options.output_password_file, "--output-password"
+    )
+    first = parse_address(options.output, "output")
+    others = [parse_address(text, "output") for text in options.also]
+    pipes = [each for each in (first, *others) if each.scheme == "pipe"]
+    if len(pipes) > 1:
+        raise UsageError("- is standard output, and can be given once")
+    for address in (first.with_credentials(options.output_user, password), *others):
+        if address.scheme != "none":
+            yield _output(address, options, keep)
+
+
+def _output(address: Address, options: argparse.Namespace, keep: Keep) -> Output:
+    # --segment rolls the files among several outputs.
+    segment = options.segment if address.scheme == "file" else None
+    return Output(address, segment, keep, options.rtsp_transport)
+
+
+def _serving(
+    listen: tuple[str, int] | None, camera: Camera, token: str | None
+) -> AbstractContextManager[object]:
+    if listen is None:
+        return nullcontext()
+    metrics = metrics_of(lambda: camera.status)
+
+    def ready() -> tuple[bool, bytes]:
+        status = camera.status
+        return status.ready, f"{status}\n".encode()
+
+    pages: dict[str, Page] = {
+        "/healthz": lambda: (True, b"alive\n"),
+        "/readyz": ready,
+        "/metrics": lambda: (True, metrics()),
+    }
+    return serving(listen, pages, token)
+
+
+@contextmanager
+def _stopping(camera: Camera) -> Iterator[None]:
+    """Within, a signal ends the job, and a second one the program."""
+
+    def stop(number: int, _: object) -> None:
+        camera.cancel()
+        signal.signal(number, signal.SIG_DFL)
+        # Ends the program by itself where what is being done does not end.
+        signal.setitimer(signal.ITIMER_REAL, MOST_STOPPING_SECONDS)
+
+    handlers = {number: signal.getsignal(number) for number in STOPS}
+    for number, handler in handlers.items():
+        # What started this program may have asked it to ignore one, as nohup does.
+        if handler != signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -1,0 +1,46 @@
+"""What can be wrong with the other end, in words; none of them come from a library."""
+
+import socket
+from enum import StrEnum
+
+import av
+
+HTTP_DENIED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
+
+
+class Fault(StrEnum):
+    """Why a connection did not come about, or ended."""
+
+    PASSWORD = "the user or the password is wrong"
+    HOST = "there is no host of that name"
+    LOOKUP = "the name of the host cannot be looked up now"
+    MISSING = "there is no stream of that name"
+    VIDEO = "there is no video in it that can be decoded"
+    REFUSED = "nothing listens there"
+    SILENT = "it does not answer"
+    UNREADABLE = "what it sends is not understood"
+    FROZEN = "no more pictures come"
+    LOST = "the connection was lost"
+    ENDED = "the stream has ended"
+    DIED = "the process that reads or writes it died"
+    FULL = "the disk is full, or the file cannot be written"
+
+
+# At the first connection these are a person's mistakes, and waiting mends none of them.
+HOPELESS = (Fault.PASSWORD, Fault.HOST, Fault.MISSING, Fault.VIDEO)
+
+
+def fault_of(error: Exception) -> Fault:
+    """The fault behind an exception of PyAV or of a look-up, whose text may hold a password."""
+    if isinstance(error, socket.gaierror):
+        return Fault.LOOKUP if error.errno == socket.EAI_AGAIN else Fault.HOST
+    kinds: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Fault], ...] = (
+        (HTTP_DENIED, Fault.PASSWORD),
+        (av.error.HTTPNotFoundError, Fault.MISSING),
+        (av.error.FileNotFoundError, Fault.MISSING),
+        (av.error.ConnectionRefusedError, Fault.REFUSED),
+        # A read that is interrupted at its time limit.
+        ((av.error.ExitError, av.error.TimeoutError), Fault.SILENT),
+        (av.error.InvalidDataError, Fault.UNREADABLE),
+    )
+    return next((fault for kind, fault in kinds if isinstance(error, kind)), Fault.LOST)

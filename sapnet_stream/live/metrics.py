@@ -1,0 +1,100 @@
+"""What Prometheus reads of a camera job."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from sapnet_stream.live.source import State
+from sapnet_stream.live.status import Status
+
+_COUNTS = {
+    "frames_in": "Frames decoded.",
+    "frames_out": "Frames derained and encoded.",
+    "dropped": "Frames and packets left out for newer ones.",
+    "late": "Frames older than the bound when they were encoded.",
+    "corrupt": "Broken packets and frames.",
+    "retimed": "Packets and frames whose time went back.",
+    "jumps": "Times at which the camera's clock was set.",
+    "reconnects": "Connections after the first.",
+}
+_GAUGES = {
+    "camera_rate": "Frames per second that come.",
+    "frame_seconds": "What deraining a frame takes.",
+    "bound_seconds": "The age that no frame should exceed.",
+    "load": "Share of its time that the device needs for all frames; beyond 1 they are dropped.",
+}
+
+
+class CameraCollector(Collector):
+    """Turns a status into metrics, each time they are asked for.
+
+    Args:
+        status: gives the status.
+    """
+
+    def __init__(self, status: Callable[[], Status]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, all labelled with the camera as it may be shown."""
+        status = self._status()
+        camera = [status.camera]
+        for name, text in _COUNTS.items():
+            counter = CounterMetricFamily(f"sapnet_{name}", text, labels=["camera"])
+            counter.add_metric(camera, getattr(status, name))
+            yield counter
+        for name, text in _GAUGES.items():
+            gauge = GaugeMetricFamily(f"sapnet_{name}", text, labels=["camera"])
+            gauge.add_metric(camera, getattr(status, name))
+            yield gauge
+        states = GaugeMetricFamily(
+            "sapnet_state", "1 for what the source is doing.", labels=["camera", "state"]
+        )
+        for state in State:
+            states.add_metric([status.camera, state.value], float(status.state == state))
+        yield states
+        ages = HistogramMetricFamily(
+            "sapnet_age_seconds", "Age of frames when they were encoded.", labels=["camera"]
+        )
+        buckets = [(_edge(edge), count) for edge, count in status.age_buckets]
+        ages.add_metric(camera, buckets, status.age_sum_seconds)
+        yield ages
+        yield from _outputs(status)
+        if torch.cuda.is_available():
+            memory = GaugeMetricFamily("sapnet_device_memory_bytes", "In use on the GPU.")
+            memory.add_metric([], torch.cuda.memory_allocated())
+            yield memory
+
+
+def _outputs(status: Status) -> Iterator[Metric]:
+    labels = ["camera", "output"]
+    up = GaugeMetricFamily("sapnet_output_up", "1 while an output is sent to.", labels=labels)
+    sent = CounterMetricFamily("sapnet_output_sent", "Packets sent.", labels=labels)
+    skipped = CounterMetricFamily("sapnet_output_skipped", "Packets left out.", labels=labels)
+    for number, output in enumerate(status.outputs, 1):
+        # Two outputs may look the same once their keys are hidden.
+        names = [status.camera, f"{number} {output.output}"]
+        up.add_metric(names, float(output.state == "running"))
+        sent.add_metric(names, output.sent)
+        skipped.add_metric(names, output.skipped)
+    yield from (up, sent, skipped)
+
+
+def _edge(seconds: float) -> str:
+    return "+Inf" if seconds == float("inf") else f"{seconds:g}"
+
+
+def metrics_of(status: Callable[[], Status]) -> Callable[[], bytes]:
+    """A function that writes the metrics of a job and of this process."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(CameraCollector(status))
+    ProcessCollector(registry=registry)
+    return lambda: generate_latest(registry)

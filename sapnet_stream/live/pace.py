@@ -1,0 +1,121 @@
+"""Whether the device keeps up with the camera, and how old a frame may become."""
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable
+
+# A frame waits for the one before it, is derained, and waits a little for the encoder.
+FRAMES_OF_AGE = 2.5
+_WINDOW_SECONDS = 5.0
+_MEASURED = 9
+_MOST_ARRIVALS = 1500
+# Beyond 1 frames are dropped. The gap between the two keeps it from saying so by turns.
+SLOW, FAST = 1.05, 0.9
+
+
+class Pace:
+    """The speeds of the camera and of the device, both over the last seconds.
+
+    `arrived` and `deraining` are called on threads of their own, the rest from anywhere.
+
+    Args:
+        max_latency_seconds: the age that frames may have in any case.
+        now: the clock.
+
+    Attributes:
+        slow: the device does not keep up, as far as `check` has found.
+    """
+
+    def __init__(
+        self, max_latency_seconds: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._max_latency_seconds = max_latency_seconds
+        self._now = now
+        self._arrivals: deque[float] = deque(maxlen=_MOST_ARRIVALS)
+        self._frames: deque[float] = deque(maxlen=_MEASURED)
+        self._first_seconds: float | None = None
+        self._began_seconds: float | None = None
+        self.slow = False
+
+    def arrived(self) -> None:
+        """A frame has come from the camera."""
+        now = self._now()
+        if self._first_seconds is None:
+            self._first_seconds = now
+        self._arrivals.append(now)
+
+    def begin(self) -> None:
+        """The device begins a frame."""
+        self._began_seconds = self._now()
+
+    def end(self) -> None:
+        """It has finished it."""
+        assert self._began_seconds is not None
+        self._frames.append(self._now() - self._began_seconds)
+        self._began_seconds = None
+
+    def forget(self) -> None:
+        """What follows is derained in another way."""
+        self._frames.clear()
+        self.slow = False
+        self.resume()
+
+    def resume(self) -> None:
+        """Frames come again after an outage; before that, their rate meant nothing."""
+        self._arrivals.clear()
+        self._first_seconds = None
+
+    @property
+    def known(self) -> bool:
+        """Whether frames have come for so long that their rate means something."""
+        first = self._first_seconds
+        return first is not None and self._now() - first >= _WINDOW_SECONDS
+
+    @property
+    def measured(self) -> bool:
+        """Whether the time that a frame takes is known."""
+        return bool(self._frames)
+
+    @property
+    def frame_seconds(self) -> float:
+        """What a frame takes: the median of the last few, or the first one's time so far."""
+        if self._frames:
+            return statistics.median(tuple(self._frames))
+        return 0.0 if (began := self._began_seconds) is None else self._now() - began
+
+    @property
+    def bound_seconds(self) -> float:
+        """The age that no frame should exceed when it is written."""
+        return max(self._max_latency_seconds, FRAMES_OF_AGE * self.frame_seconds)
+
+    @property
+    def camera_rate(self) -> float:
+        """Frames per second that come, over the last seconds."""
+        first = self._first_seconds
+        if first is None:
+            return 0.0
+        now = self._now()
+        seconds = min(_WINDOW_SECONDS, now - first)
+        count = sum(each > now - _WINDOW_SECONDS for each in tuple(self._arrivals))
+        return count / max(seconds, 0.1)
+
+    @property
+    def load(self) -> float:
+        """Share of its time that the device would need for all frames."""
+        return self.frame_seconds * self.camera_rate
+
+    def check(self) -> str | None:
+        """A sentence when the device falls behind or keeps up again; call it once a second."""
+        if not self.known:
+            return None
+        if not self.slow and self.load > SLOW:
+            self.slow = True
+            return (
+                f"too slow here: {1 / self.frame_seconds:.2g} frames/s are derained of the "
+                f"{self.camera_rate:.3g} that come, {1 - 1 / self.load:.0%} are dropped"
+            )
+        if self.slow and self.load < FAST:
+            self.slow = False
+            return f"all of the {self.camera_rate:.3g} frames/s that come are derained again"
+        return None

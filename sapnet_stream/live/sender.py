@@ -1,0 +1,186 @@
+"""The process that sends a stream: packets from a pipe of NUT to an address or into files.
+
+Run by `Child`, never by hand. It reports `{"left_out": text}` for a stream that the output
+cannot hold, `{"open": name}` for each file or connection that is open, and `{"fault": text}`
+at its end.
+"""
+
+import errno
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from fractions import Fraction
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import av
+import av.container
+from av.stream import Stream
+
+from sapnet_stream.live.child import Reports, attend
+from sapnet_stream.live.fault import Fault, fault_of
+from sapnet_stream.live.output import Keep, free_path, prune, timed_path
+from sapnet_stream.live.template import NO_PROBE
+
+_PACKED_SAMPLES, _PLAIN_SAMPLES = ("pcm_alaw", "pcm_mulaw"), "pcm_s16le"
+# MPEG-TS takes any codec, and marks those it does not know as data.
+_TS_SOUND = ("aac", "mp2", "mp3", "ac3", "eac3", "opus", "dts")
+
+
+class Sender:
+    """Copies all packets.
+
+    Args:
+        settings: url and host or path, format, options, flags, segment_seconds and keep, see
+            `Session`.
+        reports: where is told what is open.
+    """
+
+    def __init__(self, settings: dict[str, Any], reports: Reports) -> None:
+        self._settings = settings
+        self._reports = reports
+        self._path = None if settings["path"] is None else Path(settings["path"])
+        self._keep = Keep(**settings["keep"])
+        self._target: av.container.OutputContainer | None = None
+        self._copies: dict[int, Stream] = {}
+        self._begin = Fraction(0)
+
+    def run(self, pipe: FileIO) -> Fault:
+        """Copy until the pipe ends; returns how it went."""
+        with av.open(pipe, "r", format="nut", options=NO_PROBE) as source:
+            try:
+                for packet in self._whole(source):
+                    self._send(packet, source.streams)
+                self._close()
+            except OSError as error:
+                full = self._path is not None or error.errno == errno.ENOSPC
+                return Fault.FULL if full else fault_of(error)
+            except (av.error.FFmpegError, ValueError) as error:
+                return fault_of(error)
+        return Fault.ENDED
+
+    def _whole(self, source: av.container.InputContainer) -> Iterator[Any]:
+        """The packets, until the end or where the other side died within one."""
+        try:
+            yield from (packet for packet in source.demux() if packet.size)
+        except av.error.InvalidDataError:
+            return
+
+    def _send(self, packet: Any, streams: Any) -> None:
+        # NUT stores but one time, and no picture is sent out of order.
+        packet.dts = packet.pts
+        unit = Fraction(packet.time_base)
+        time_of = packet.pts * unit
+        begins = packet.stream.type == "video" and packet.is_keyframe
+        segment_seconds = self._settings["segment_seconds"]
+        if begins and segment_seconds is not None and time_of - self._begin >= segment_seconds:
+            self._close()
+        if self._target is None:
+            if not begins:
+                return
+            self._open(streams, time_of)
+        copy = self._copies.get(packet.stream.index)
+        if copy is None or (self._path is not None and time_of < self._begin):
+            return
+        if self._path is not None:
+            # A file begins at zero.
+            packet.pts -= round(self._begin / unit)
+            packet.dts = packet.pts
+        plain = copy.codec_context.name == _PLAIN_SAMPLES != packet.stream.codec_context.name
+        if plain:
+            packet = _plain(packet)
+        packet.stream = copy
+        assert self._target is not None
+        self._target.mux_one(packet)
+
+    def _open(self, streams: Any, begin: Fraction) -> None:
+        if self._settings["host"]:
+            # FFmpeg does not tell an unknown host from other failures.
+            socket.getaddrinfo(self._settings["host"], None)
+        # Where the disk is full, this may make room.
+        self._prune()
+        name = self._name()
+        try:
+            self._open_target(name, streams)
+        except (av.error.FFmpegError, OSError, ValueError):
+            if name is not None:
+                # Each attempt would leave another empty file.
+                name.unlink(missing_ok=True)
+            raise
+        self._begin = begin
+        self._reports.write(open=str(name or ""))
+
+    def _open_target(self, name: Path | None, streams: Any) -> None:
+        settings = self._settings
+        url = settings["url"] if name is None else f"file:{name}"
+        self._target = av.open(url, "w", format=settings["format"], options=settings["options"])
+        self._target.flags |= settings["flags"]
+        self._copies = {}
+        for stream in streams:
+            copy = self._copy(stream, self._target)
+            if copy is None:
+                self._reports.write(left_out=f"{stream.type} in {stream.codec_context.name}")
+            else:
+                self._copies[stream.index] = copy
+        self._target.start_encoding()
+
+    def _copy(self, stream: Any, target: av.container.OutputContainer) -> Stream | None:
+        """The target's stream for one of the source's, None where it cannot hold that."""
+        codec = stream.codec_context.name
+        strange = stream.type == "audio" and codec not in _TS_SOUND
+        if strange and self._settings["format"] in ("mpegts", "hls"):
+            return None
+        try:
+            same: Stream = target.add_stream_from_template(stream, opaque=True)
+            return same
+        except ValueError:
+            if codec not in _PACKED_SAMPLES:
+                return None
+        # The sound of many cameras, G.711, which Matroska knows as plain samples only.
+        try:
+            plain = target.add_stream(_PLAIN_SAMPLES, rate=stream.codec_context.sample_rate)
+        except ValueError:
+            return None
+        assert isinstance(plain, av.AudioStream)
+        plain.codec_context.layout = stream.codec_context.layout
+        return plain
+
+    def _name(self) -> Path | None:
+        """Of the next file, for outputs that are files."""
+        if self._path is None:
+            return None
+        if self._settings["segment_seconds"] is None:
+            return free_path(self._path)
+        return timed_path(self._path, datetime.now(UTC))
+
+    def _close(self) -> None:
+        if self._target is None:
+            return
+        self._target.close()
+        self._target = None
+        self._prune()
+
+    def _prune(self) -> None:
+        if self._path is not None and self._settings["segment_seconds"] is not None:
+            prune(self._path, self._keep, time.time())
+
+
+def _plain(packet: Any) -> Any:
+    """A packet of packed samples as one of samples of 16 bits."""
+    data = b"".join(frame.to_ndarray().tobytes() for frame in packet.decode())
+    plain = av.Packet(data)
+    plain.pts = plain.dts = packet.pts
+    plain.duration, plain.time_base = packet.duration, packet.time_base
+    return plain
+
+
+def send(settings: dict[str, Any], pipe: FileIO, reports: Reports) -> Fault:
+    """Copy until the pipe ends."""
+    return Sender(settings, reports).run(pipe)
+
+
+if __name__ == "__main__":
+    attend(send, sys.argv[1:], "rb")

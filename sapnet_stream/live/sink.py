@@ -1,0 +1,152 @@
+"""One output of a live stream: whatever becomes of it, the others do not notice."""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from enum import StrEnum
+from typing import Any
+
+from sapnet_stream.errors import OutputError
+from sapnet_stream.flow import Cancellation
+from sapnet_stream.live.backoff import Backoff
+from sapnet_stream.live.fault import HOPELESS, Fault
+from sapnet_stream.live.output import Output
+from sapnet_stream.live.program import VIDEO, Unit
+from sapnet_stream.live.session import Session
+
+# About four seconds of picture and sound, for disks that pause, and one for who watches.
+FILE_UNITS, STREAM_UNITS = 300, 75
+
+
+class SinkState(StrEnum):
+    """What an output is doing."""
+
+    WAITING = "waiting"
+    CONNECTING = "connecting"
+    RUNNING = "running"
+    BACKING_OFF = "backing-off"
+    ENDED = "ended"
+
+
+class Sink:
+    """Sends units to one output, and connects again when that is lost.
+
+    Args:
+        output: where to.
+        cancellation: ends every wait.
+        on_event: told in one sentence what changes.
+        cap_seconds: the longest wait between two attempts.
+        persist: go on where the first attempt finds a mistake that waiting does not mend.
+
+    Attributes:
+        output: where to.
+        state: what it is doing.
+        sent: units so far.
+        skipped: units left out: dropped before, or without the picture they build upon.
+        connections: files or connections so far.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        cancellation: Cancellation,
+        on_event: Callable[[str], None] = lambda _: None,
+        *,
+        cap_seconds: float = 30.0,
+        persist: bool = False,
+    ) -> None:
+        self.output = output
+        self.state = SinkState.WAITING
+        self.sent = self.skipped = self.connections = 0
+        self._cancellation = cancellation
+        self._on_event = on_event
+        self._persist = persist
+        self._backoff = Backoff(cap_seconds)
+        self._next_seconds = 0.0
+        self._attempts = 0
+        self._session: Session | None = None
+
+    @property
+    def capacity(self) -> int:
+        """Units that may wait for it."""
+        return FILE_UNITS if self.output.is_file else STREAM_UNITS
+
+    def work(self, units: Iterator[Unit]) -> Generator[None, None, None]:
+        """Send all units; the sink of a pipeline.
+
+        Raises:
+            OutputError: a mistake at the first connection.
+        """
+        last = 0
+        try:
+            for unit in units:
+                if self._session is not None and unit.number != last + 1:
+                    self._session.whole = False
+                last = unit.number
+                self._send(unit)
+                yield
+        finally:
+            self._finish()
+            self.state = SinkState.ENDED
+
+    def _send(self, unit: Unit) -> None:
+        """Send a unit, if that is possible now."""
+        if self._session is not None and self._session.description != unit.description:
+            self._finish()
+        begins = unit.stream == VIDEO and unit.keyframe
+        if self._session is None and begins and time.monotonic() >= self._next_seconds:
+            self._begin(unit.description)
+        session = self._session
+        if session is None or not session.takes(unit):
+            self.skipped += 1
+        elif session.write(unit):
+            self.sent += 1
+            for report in session.reports():
+                self._take(report)
+        else:
+            self._end(session, session.fault())
+
+    def _begin(self, description: bytes) -> None:
+        self.state = SinkState.CONNECTING
+        self._attempts += 1
+        try:
+            self._session = Session(self.output, description, self._cancellation)
+        except OSError:
+            # Too many processes or open files.
+            self._failed(Fault.DIED, 0.0)
+
+    def _finish(self) -> None:
+        if self._session is not None:
+            self._end(self._session, self._session.finish())
+
+    def _take(self, report: dict[str, Any]) -> None:
+        shown = self.output.address.shown
+        if "open" in report:
+            self.connections += 1
+            self.state = SinkState.RUNNING
+            self._on_event(f"sending to {report['open'] or shown}")
+        if "left_out" in report:
+            self._on_event(f"left out of {shown}, which cannot hold it: {report['left_out']}")
+        if "crash" in report:
+            self._on_event(f"{report['crash']} in the process that writes {shown}")
+
+    def _end(self, session: Session, fault: Fault) -> None:
+        """A session is over, and its process too."""
+        self._session = None
+        for report in session.reports():
+            self._take(report)
+        held_seconds = session.held_seconds
+        session.close()
+        if fault != Fault.ENDED and not self._cancellation.cancelled:
+            self._failed(fault, held_seconds)
+
+    def _failed(self, fault: Fault, held_seconds: float) -> None:
+        """Wait before the next session."""
+        shown = self.output.address.shown
+        # A server that is starting says much that it takes back later.
+        first = self._attempts == 1 and self.connections == 0
+        if first and not self._persist and (fault in HOPELESS or fault == Fault.FULL):
+            raise OutputError(f"{shown}: {fault}: correct it, or add --persist to go on trying")
+        delay = self._backoff.failed(held_seconds)
+        self._next_seconds = time.monotonic() + delay
+        self.state = SinkState.BACKING_OFF
+        self._on_event(f"{shown}: {fault}; the next attempt is in {delay:.1f} s")

@@ -1,0 +1,132 @@
+"""What a camera job can say of itself at any moment."""
+
+import math
+from bisect import bisect_left
+from collections import deque
+from dataclasses import dataclass
+from itertools import accumulate
+
+_AGES = 1000
+# Seconds, for histograms.
+AGE_EDGES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, math.inf)
+
+
+class Ages:
+    """How old frames were when they had been encoded.
+
+    Attributes:
+        frames: so far.
+        late: of them, older than the bound that held then.
+        sum_seconds: of all ages.
+    """
+
+    def __init__(self) -> None:
+        self.frames = self.late = 0
+        self.sum_seconds = 0.0
+        self._counts = [0] * len(AGE_EDGES)
+        self._latest: deque[float] = deque(maxlen=_AGES)
+
+    def add(self, seconds: float, bound_seconds: float) -> None:
+        """One more frame."""
+        self.frames += 1
+        self.late += seconds > bound_seconds
+        self.sum_seconds += seconds
+        self._counts[bisect_left(AGE_EDGES, seconds)] += 1
+        self._latest.append(seconds)
+
+    @property
+    def buckets(self) -> tuple[tuple[float, int], ...]:
+        """Pairs of an age and the number of frames that were no older."""
+        return tuple(zip(AGE_EDGES, accumulate(self._counts), strict=True))
+
+    def percentile(self, share: float) -> float:
+        """The age in seconds that `share` of the last thousand frames did not exceed."""
+        ages = sorted(self._latest)
+        return ages[math.ceil(share * len(ages)) - 1] if ages else 0.0
+
+
+@dataclass(frozen=True)
+class SinkStatus:
+    """One output.
+
+    Attributes:
+        output: as it may be shown.
+        state: of it.
+        connections: files or connections so far.
+        sent, skipped: packets.
+    """
+
+    output: str
+    state: str
+    connections: int
+    sent: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """A camera job; all counts are since its beginning.
+
+    Attributes:
+        state: of the source.
+        camera: as it may be shown.
+        frames_in: decoded.
+        frames_out: derained and encoded.
+        dropped: left out for newer ones, packets that build upon such included.
+        corrupt: broken packets and frames.
+        retimed: packets and frames whose time went back.
+        jumps: times at which the camera's clock was set.
+        reconnects: connections after the first.
+        camera_rate: frames/s that come.
+        frame_seconds: what deraining one takes.
+        load: share of its time that the device would need for all frames.
+        age_seconds, age_p99_seconds: of frames when they have been encoded.
+        age_buckets: pairs of an age in seconds and the number of frames that were no older.
+        age_sum_seconds: of all ages.
+        bound_seconds: what no age should exceed.
+        late: frames whose age did.
+        way: how frames are derained now.
+        outputs: of the job.
+    """
+
+    state: str
+    camera: str
+    frames_in: int
+    frames_out: int
+    dropped: int
+    corrupt: int
+    retimed: int
+    jumps: int
+    reconnects: int
+    camera_rate: float
+    frame_seconds: float
+    load: float
+    age_seconds: float
+    age_p99_seconds: float
+    age_buckets: tuple[tuple[float, int], ...]
+    age_sum_seconds: float
+    bound_seconds: float
+    late: int
+    way: str
+    outputs: tuple[SinkStatus, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Frames come in, and go out to every output."""
+        return self.state == "running" and all(o.state == "running" for o in self.outputs)
+
+    def __str__(self) -> str:
+        lost = "".join(
+            f", {count} {what}"
+            for count, what in (
+                (self.dropped, "dropped"),
+                (self.corrupt, "corrupt"),
+                (self.reconnects, "reconnects"),
+            )
+            if count
+        )
+        down = [f"{o.output} {o.state}" for o in self.outputs if o.state != "running"]
+        return (
+            f"{self.state}: {self.frames_out} frames, {self.camera_rate:.3g} frames/s in, "
+            f"age {self.age_seconds:.2f} s{lost}" + "".join(f"; {each}" for each in down)
+        )

@@ -1,0 +1,112 @@
+"""Outputs: formats by name, mistakes in one sentence, and which rolling files stay."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sapnet_stream.errors import OutputError, UsageError
+from sapnet_stream.live.address import parse_address
+from sapnet_stream.live.output import (
+    Keep,
+    Output,
+    free_path,
+    parse_keep,
+    prune,
+    rolling_files,
+    timed_path,
+)
+
+
+def output(text: str, segment_seconds: float | None = None) -> Output:
+    return Output(parse_address(text, "output"), segment_seconds)
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        ("a.mkv", "matroska"),
+        ("a.mp4", "mp4"),
+        ("a.ts", "mpegts"),
+        ("a.m3u8", "hls"),
+        ("-", "mpegts"),
+        ("rtsp://h/x", "rtsp"),
+        ("rtmp://h/app/key", "flv"),
+        ("srt://h:9", "mpegts"),
+        ("udp://h:9", "mpegts"),
+    ],
+)
+def test_formats(name: str, format: str) -> None:
+    assert output(name).format == format
+
+
+def test_passwords_of_srt_are_options_and_packets_of_udp_fit() -> None:
+    srt = Output(parse_address("srt://h:9", "output").with_credentials(None, "pass word!"))
+    assert srt.options == {"passphrase": "pass word!"} and "pass" not in srt.url
+    assert output("udp://h:9").url == "udp://h:9?pkt_size=1316"
+    assert output("udp://h:9?ttl=2").url == "udp://h:9?ttl=2"
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    for text in ("out.avi", "out"):
+        with pytest.raises(OutputError, match="names no format"):
+            output(text)
+    with pytest.raises(OutputError, match="not a folder"):
+        output(str(tmp_path / "none" / "a.mkv"))
+    with pytest.raises(UsageError, match="--segment is for files"):
+        output("rtsp://h/x", 60)
+    for text in ("", "0", "5m", "-3", "1.5h", "2 GB"):
+        with pytest.raises(UsageError, match="--keep must be like"):
+            parse_keep(text)
+
+
+def test_limits_are_understood() -> None:
+    assert parse_keep("20") == Keep(files=20)
+    assert parse_keep("12h") == Keep(seconds=43_200)
+    assert parse_keep("7d") == Keep(seconds=604_800)
+    assert parse_keep("20GB") == Keep(bytes=20 * 10**9)
+
+
+def test_names_tell_the_time_and_are_never_used_twice(tmp_path: Path) -> None:
+    now = datetime(2026, 11, 26, 9, 30, 5, tzinfo=UTC)
+    first = timed_path(tmp_path / "yard.mkv", now)
+    assert first.name == "yard-20261126T093005Z.mkv"
+    first.touch()
+    second = timed_path(tmp_path / "yard.mkv", now)
+    assert second.name == "yard-20261126T093005Z-2.mkv"
+    assert free_path(tmp_path / "new.mkv").name == "new.mkv"
+
+
+@pytest.fixture
+def rolled(tmp_path: Path) -> Callable[[], list[int]]:
+    """A folder of five rolling files of an hour and 100 bytes each; returns those left."""
+    for hour in range(5):
+        file = tmp_path / f"yard-20261126T0{hour}0000Z.mkv"
+        file.write_bytes(bytes(100))
+        os.utime(file, (hour * 3600, hour * 3600))
+    # What only looks like one of them.
+    for name in ("yard.mkv", "yard-2.mkv", "backyard-20261126T000000Z.mkv", "yard-notes.mkv"):
+        (tmp_path / name).touch()
+    return lambda: [int(f.name[14:16]) for f in rolling_files(tmp_path / "yard.mkv")]
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [
+        (Keep(), [0, 1, 2, 3, 4]),
+        (Keep(files=2), [3, 4]),
+        (Keep(seconds=2 * 3600), [2, 3, 4]),
+        (Keep(bytes=350), [2, 3, 4]),
+        (Keep(bytes=1), [4]),
+        (Keep(seconds=0), [4]),
+    ],
+)
+def test_the_oldest_are_deleted_and_nothing_else(
+    tmp_path: Path, rolled: Callable[[], list[int]], keep: Keep, left: list[int]
+) -> None:
+    others = len(list(tmp_path.iterdir())) - 5
+    prune(tmp_path / "yard.mkv", keep, now_seconds=4 * 3600)
+    assert rolled() == left
+    assert len(list(tmp_path.iterdir())) == others + len(left)
