@@ -94,7 +94,8 @@ def _parser() -> argparse.ArgumentParser:
         usage="sapnet-stream [options] INPUT OUTPUT\n       sapnet-stream doctor | bench",
         description="Remove rain from a video, an image, or all of a folder. "
         "OUTPUT's ending names the format.",
-        epilog="Weights: a bundled name or a file; also from $SAPNET_WEIGHTS.",
+        epilog="Weights: a bundled name or a file; also from $SAPNET_WEIGHTS. Cameras: "
+        "sapnet-stream rtsp:// --help.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=22, width=80),
         allow_abbrev=False,
     )
