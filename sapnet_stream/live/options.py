@@ -10,7 +10,12 @@ SLOW = ("drop", "fewer-stages", "smaller")
 
 
 def is_live(arguments: list[str]) -> bool:
-    """Whether a command line is for the camera job: by an address, a pipe or a device."""
+    """Whether a command line is for the camera job: by an address, a pipe or a device.
+
+    What follows "--" is names of files.
+    """
+    if "--" in arguments:
+        arguments = arguments[: arguments.index("--")]
     return any(
         "://" in each or each in ("-", "--realtime") or re.fullmatch(r"/dev/video\d+", each)
         for each in arguments
