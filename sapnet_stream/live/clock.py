@@ -1,5 +1,6 @@
 """The times of a live stream on one clock, that goes forward whatever the camera's does."""
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -7,6 +8,8 @@ from fractions import Fraction
 MOST_AHEAD_SECONDS = 10
 # Packets that are this much out of order are sorted by moving them, others are a new clock.
 MOST_BACK_SECONDS = Fraction(1, 2)
+# Matroska counts in milliseconds: times that differ by less would be one there.
+LEAST_STEP_SECONDS = Fraction(1, 1000)
 
 
 @dataclass
@@ -45,9 +48,10 @@ class SourceClock:
             arrival_seconds: on the monotonic clock of this machine.
         """
         last = self._last.get(stream)
+        step = max(1, math.ceil(LEAST_STEP_SECONDS / unit))
         time = pts if dts is None else dts
         if time is None and last is not None:
-            shift, placed = 0, last + 1
+            shift, placed = 0, last + step
         else:
             # The first packets of RTSP may have no time: theirs is 0.
             time = time or 0
@@ -55,7 +59,7 @@ class SourceClock:
             placed = max(time + shift, int(Fraction(self.floor_seconds) / unit) + 1)
         if last is not None and placed <= last:
             self.retimed += 1
-            placed = last + 1
+            placed = last + step
         self._last[stream] = placed
         self._latest = max(self._latest, placed * unit)
         return placed, placed if pts is None else max(placed, pts + shift)
