@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.errors import UsageError
-from sapnet_stream.networks.sapnet_video import SAPNetVideo
+from sapnet_stream.networks.sapnet_video import SAPNetVideo, shifted
 from sapnet_stream.networks.weights import load_video_network
 from sapnet_training import video_task
 from sapnet_training.checkpoint import load_checkpoint, save_checkpoint
@@ -150,3 +150,11 @@ def test_the_committed_recipe_loads_and_scales() -> None:
     assert isinstance(recipe, VideoConfig)
     half = recipe.scaled(recipe.steps // 2)
     assert half.phases[-1].start == round(recipe.phases[-1].start / 2)
+
+
+def test_each_state_moves_as_its_camera_did() -> None:
+    states = torch.rand(4, 2, 5, 7)
+    shifts = [(0, 0), (1, -2), (-4, 3), (9, 0)]
+    moved = video_task._shifted(states, torch.tensor(shifts))
+    for state, shift, want in zip(states, shifts, moved, strict=True):
+        assert torch.equal(shifted(state[None], shift)[0], want)

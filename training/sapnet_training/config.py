@@ -47,6 +47,8 @@ class TrainConfig:
         precision: of images, states and convolutions; weights and updates stay float32.
         compile: torch.compile what runs most.
         threads: of the CPU.
+        workers: processes that draw batches ahead, for a network that waits for them; 0 is a
+            thread.
         save_minutes: between checkpoints.
         validate: steps between validations.
         most_skipped: updates in a row that may be skipped for a loss that is not finite.
@@ -75,6 +77,7 @@ class TrainConfig:
     precision: str = "float32"
     compile: bool = False
     threads: int = 1
+    workers: int = 0
     save_minutes: float = 3.0
     validate: int = 500
     most_skipped: int = 20
@@ -82,6 +85,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         self.check_positive("steps", "shards", "learning_rate", "clip", "threads")
         self.check_positive("save_minutes", "validate", "most_skipped")
+        if self.workers < 0:
+            raise UsageError(f"workers must be 0 or more, got {self.workers}")
         for name in ("hold", "floor", "ema", "gamma"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} must be in [0, 1], got {getattr(self, name)}")

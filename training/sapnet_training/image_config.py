@@ -57,6 +57,8 @@ class ImageConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.workers:
+            raise UsageError("workers is for videos: images get their rain where the network is")
         starts = [phase.start for phase in self.phases]
         if not starts or starts != sorted({0, *starts}):
             raise UsageError(f"phases must start at 0 and ascend, got {self.phases}")

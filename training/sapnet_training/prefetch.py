@@ -1,43 +1,76 @@
-"""Draws the next step's batches while the network is busy with this one's."""
+"""Draws the next steps' batches while the network is busy with this one's."""
 
 import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import torch
+import torch.multiprocessing
 
 from sapnet_training.task import Batch
 
+Draw = Callable[[int], list[Batch]]
+
 
 class Prefetch:
-    """One step ahead on one thread.
+    """One step ahead on one thread, or two on each of several processes.
 
     Args:
-        draw: from a step to its batches; the same for the same step.
-        threads: of the CPU that drawing may use.
+        draw: from a step to its batches; the same for the same step. A process cannot draw on
+            a GPU.
+        threads: of the CPU that drawing on a thread may use.
+        workers: processes; 0 is a thread.
 
     Attributes:
         waited_seconds: how long `get` has waited in all.
     """
 
-    def __init__(self, draw: Callable[[int], list[Batch]], threads: int) -> None:
-        self._draw = draw
-        self._pool = ThreadPoolExecutor(
-            1, "batches", initializer=torch.set_num_threads, initargs=(threads,)
-        )
-        self._ahead: tuple[int, Future[list[Batch]]] | None = None
+    def __init__(self, draw: Draw, threads: int, workers: int = 0) -> None:
+        self._pool: Executor
+        if workers:
+            # Forked, they have the images; started anew, each would read them again.
+            context = torch.multiprocessing.get_context("fork")
+            self._pool = ProcessPoolExecutor(workers, context, _begin, (draw,))
+            self._draw: Draw = _drawn
+        else:
+            self._pool = ThreadPoolExecutor(1, "batches", torch.set_num_threads, (threads,))
+            self._draw = draw
+        self._most_ahead = max(1, 2 * workers)
+        self._first = 0
+        self._ahead: deque[Future[list[Batch]]] = deque()
         self.waited_seconds = 0.0
 
     def get(self, step: int) -> list[Batch]:
-        """The batches of `step`; those of the step after it are drawn from now on."""
-        if self._ahead is None or self._ahead[0] != step:
-            self._ahead = step, self._pool.submit(self._draw, step)
+        """The batches of `step`; those of the steps after it are drawn from now on."""
+        if self._first != step:
+            self._first = step
+            self._ahead.clear()
+        if not self._ahead:
+            self._submit()
         began = time.monotonic()
-        batches = self._ahead[1].result()
+        batches = self._ahead.popleft().result()
         self.waited_seconds += time.monotonic() - began
-        self._ahead = step + 1, self._pool.submit(self._draw, step + 1)
+        self._first += 1
+        while len(self._ahead) < self._most_ahead:
+            self._submit()
         return batches
 
+    def _submit(self) -> None:
+        self._ahead.append(self._pool.submit(self._draw, self._first + len(self._ahead)))
+
     def close(self) -> None:
-        """Waits for the thread to end."""
+        """Waits for the thread or the processes to end."""
         self._pool.shutdown(cancel_futures=True)
+
+
+_of_this_process: list[Draw] = []
+
+
+def _begin(draw: Draw) -> None:
+    torch.set_num_threads(1)
+    _of_this_process[:] = [draw]
+
+
+def _drawn(step: int) -> list[Batch]:
+    return _of_this_process[0](step)

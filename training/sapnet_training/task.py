@@ -21,9 +21,10 @@ class Task(Protocol):
         ...
 
     def batch(self, step: int, shard: int) -> Batch:
-        """One of `config.shards` equal parts of a step's batch, on the task's device.
+        """One of `config.shards` equal parts of a step's batch.
 
-        The same for the same step and shard. Called on a thread while the step before runs.
+        The same for the same step and shard. Called on a thread while the step before runs, or
+        in a process that has no GPU.
         """
         ...
 

@@ -62,7 +62,7 @@ class Trainer:
         kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
         self.optimizer = kind(self.network.parameters(), weight_decay=config.weight_decay)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
-        self.prefetch = Prefetch(self._draw, config.threads)
+        self.prefetch = Prefetch(self._draw, config.threads, config.workers)
         self.step = 0
         self.seconds = 0.0
         self.samples = 0

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sapnet_stream.networks.alignment import seen_from_now
-from sapnet_stream.networks.sapnet_video import FIRST_LOOKS, SAPNetVideo, half_shift, shifted
+from sapnet_stream.networks.sapnet_video import FIRST_LOOKS, SAPNetVideo, half_shift
 from sapnet_training.data import image_files, read_image
 from sapnet_training.losses import ssim
 from sapnet_training.scenes import Scenes
@@ -96,19 +96,18 @@ class VideoTask:
         return SAPNetVideo()
 
     def batch(self, step: int, shard: int) -> Batch:
-        """`Clips` of the step's phase."""
+        """`Clips` of the step's phase, on the CPU."""
         config = self.config
         phase = config.phase(step)
         length = Draw(seeded("length", config.seed, step)).below(len(config.segments))
         frames = config.segments[length] * phase.frames
         draw = Draw(seeded("clips", config.seed, step, shard))
         n = phase.clips // config.shards
-        clips = make_clips(self._photographs, self._rain, n, frames, phase.patch, draw)
-        return Clips(*(tensor.to(self.device) for tensor in clips))
+        return make_clips(self._photographs, self._rain, n, frames, phase.patch, draw)
 
     def losses(self, network: nn.Module, batch: Batch, step: int) -> Iterator[Losses]:
         """Per segment the recipe's total as "loss", and each of its terms unweighted."""
-        clips = Clips(*batch)
+        clips = self._placed(Clips(*batch))
         frames = self.config.phase(step).frames
         carried = None
         for start in range(0, clips.rainy.shape[1], frames):
@@ -152,18 +151,15 @@ class VideoTask:
             return c.to(kind), c, rainy
         if torch.equal(positions, carried.positions):
             return carried.h, carried.c, carried.output
-        output = seen_from_now(
-            carried.output, (positions - carried.positions)[:, :, None, None], rainy
+        mesh = (positions - carried.positions)[:, :, None, None]
+        output = seen_from_now(carried.output, mesh, rainy)
+        shifts = torch.tensor(
+            [
+                half_shift((a[0], a[1]), (b[0], b[1]))
+                for a, b in zip(carried.positions.tolist(), positions.tolist(), strict=True)
+            ]
         )
-        shifts = [
-            half_shift((a[0], a[1]), (b[0], b[1]))
-            for a, b in zip(carried.positions.tolist(), positions.tolist(), strict=True)
-        ]
-        h, c = (
-            torch.cat([shifted(s[None], shift) for s, shift in zip(state, shifts, strict=True)])
-            for state in (carried.h, carried.c)
-        )
-        return h, c, output
+        return _shifted(carried.h, shifts), _shifted(carried.c, shifts), output
 
     def _objective(self, outputs: Tensor, clean: Tensor) -> Losses:
         terms = {"l1": F.l1_loss(outputs, clean)}
@@ -207,10 +203,35 @@ class VideoTask:
 
     def _held_out_clips(self, number: int) -> Clips:
         draw = Draw(seeded("validation", number))
-        clips = make_clips(
-            self._held_out, self._rain, VALIDATION_CLIPS, VALIDATION_FRAMES, VALIDATION_PATCH, draw
+        return self._placed(
+            make_clips(
+                self._held_out,
+                self._rain,
+                VALIDATION_CLIPS,
+                VALIDATION_FRAMES,
+                VALIDATION_PATCH,
+                draw,
+            )
         )
-        return Clips(*(tensor.to(self.device) for tensor in clips))
+
+    def _placed(self, clips: Clips) -> Clips:
+        """On the network's device, but for the positions, which the host decides by."""
+        positions = clips.positions
+        placed = Clips(*(tensor.to(self.device) for tensor in clips))
+        return placed._replace(positions=positions)
+
+
+def _shifted(state: Tensor, shifts: Tensor) -> Tensor:
+    """`sapnet_video.shifted` of each of [N, C, h, w] by its own of [N, 2]."""
+    n, _, height, width = state.shape
+    shifts = shifts.to(state.device)
+    y = shifts[:, :1] + torch.arange(height, device=state.device)
+    x = shifts[:, 1:] + torch.arange(width, device=state.device)
+    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
+    each = torch.arange(n, device=state.device)[:, None, None]
+    y, x = y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)[:, None, :]
+    rows = state.permute(0, 2, 3, 1)[each, y, x]
+    return torch.where(inside[..., None], rows, 0).permute(0, 3, 1, 2)
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -1,0 +1,43 @@
+"""Batches arrive in order, whoever draws them."""
+
+import os
+
+import pytest
+import torch
+
+from sapnet_training.prefetch import Prefetch
+from sapnet_training.task import Batch
+
+
+def draw(step: int) -> list[Batch]:
+    if step >= 6:
+        return []
+    return [(torch.full((2, 3), float(step)), torch.tensor(os.getpid()))]
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_in_order_and_from_anywhere(workers: int) -> None:
+    prefetch = Prefetch(draw, 1, workers)
+    pids = set()
+    for step in (2, 3, 4, 5, 0, 1):
+        ((values, pid),) = prefetch.get(step)
+        assert torch.equal(values, torch.full((2, 3), float(step)))
+        pids.add(int(pid))
+    prefetch.close()
+    assert (os.getpid() in pids) == (workers == 0)
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_is_that_of_its_step(workers: int) -> None:
+    def fails(step: int) -> list[Batch]:
+        if step == 1:
+            raise ValueError("no such photograph")
+        return draw(step)
+
+    prefetch = Prefetch(fails, 1, workers)
+    prefetch.get(0)
+    with pytest.raises(ValueError, match="no such photograph"):
+        prefetch.get(1)
+    prefetch.close()
