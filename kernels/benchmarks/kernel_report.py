@@ -113,7 +113,7 @@ def row(target: Target, channels: int | None, tile: Tile | None, kernel: Compile
     Raises:
         SystemExit: the kernel spills registers or needs more shared memory than there is.
     """
-    shape = "–" if tile is None else f"{tile.rows}×{tile.columns}"
+    shape = "–" if tile is None else f"{tile.pixels}{" resident" if tile.resident else ""}"
     if kernel.spill_loads or kernel.shared_bytes > target.block_bytes:
         sys.exit(f"sm_{target.capability} {kernel.name} {tile}: {kernel} spills or does not fit")
     cells = (
@@ -144,7 +144,7 @@ def resources() -> Iterator[str]:
         for channels in (32, 64):
             for launch in launches(channels):
                 for tile in launch.tiles:
-                    if tile.descriptors == (target.capability >= 90):
+                    if tile.runs_on(target.capability):
                         kernel = compiled(lambda: launch.run(tile), target.capability)  # noqa: B023
                         yield row(target, channels, tile, kernel)
         for width, kernel in without_tiles(target):

@@ -16,29 +16,30 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional
 
-from sapnet_kernels.product import product
 from sapnet_kernels.tap_sums import (
     store_partial,
     sums_like,
     tap_sums,
     tap_sums_reference,
 )
-from sapnet_kernels.tile import Tile, load_tile, store_tile, tile_pixels
+from sapnet_kernels.tile import Tile, load_tile, store_tile
 from sapnet_kernels.tuning import chosen
+from sapnet_kernels.walk import load_weights, place, share, step_on
 
 TILES = {
     32: [
-        Tile(8, 16, warps=4, programs_per_sm=4),
-        Tile(16, 16, warps=8, programs_per_sm=2),
-        Tile(8, 32, warps=8, programs_per_sm=2),
-        Tile(8, 16, warps=4, programs_per_sm=3, descriptors=False),
-        Tile(16, 16, warps=8, programs_per_sm=1, descriptors=False),
+        Tile(128, warps=4, programs_per_sm=3, resident=True),
+        Tile(128, warps=8, programs_per_sm=2, resident=True),
+        Tile(64, warps=4, programs_per_sm=4, resident=True),
+        Tile(64, warps=4, programs_per_sm=3),
+        Tile(64, warps=4, programs_per_sm=3, descriptors=False),
+        Tile(128, warps=8, programs_per_sm=1, descriptors=False),
     ],
     64: [
-        Tile(8, 16, warps=4, programs_per_sm=2),
-        Tile(8, 16, warps=8, programs_per_sm=2),
-        Tile(8, 16, warps=8, programs_per_sm=1, descriptors=False),
-        Tile(16, 16, warps=8, programs_per_sm=1, descriptors=False),
+        Tile(64, warps=4, stages=2, programs_per_sm=1, resident=True),
+        Tile(128, warps=8, stages=2, programs_per_sm=1, resident=True),
+        Tile(64, warps=8, stages=2, programs_per_sm=1),
+        Tile(64, warps=8, stages=2, programs_per_sm=1, descriptors=False),
     ],
 }
 """Ways to run it, by O or I, whichever is larger."""
@@ -63,53 +64,55 @@ def _fused_dilated_conv_kernel(
     RELU: tl.constexpr,
     RESIDUAL: tl.constexpr,
     SUMS: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
+    PIXELS: tl.constexpr,
     STAGES: tl.constexpr,
     DESCRIPTORS: tl.constexpr,
+    RESIDENT: tl.constexpr,
 ):
     channel = tl.arange(0, CHANNELS)
     b = tl.load(bias + channel)
     if SCALE:
         s = tl.load(scale + channel)
-    block = tl.arange(0, CHANNELS_IN)[:, None] * CHANNELS + channel[None, :]
+    weights = load_weights(weight, CHANNELS_IN, CHANNELS) if RESIDENT else None
     total = tl.zeros((16, CHANNELS), tl.float32)
-    across = tl.cdiv(width, COLUMNS)
-    tiles = tl.cdiv(height, ROWS) * across
-    # Hoisted out of the loop, what is the same for all tiles takes registers until they spill.
-    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), disable_licm=True):
-        top = tile // across * ROWS
-        left = tile % across * COLUMNS
-        value = tl.zeros((ROWS * COLUMNS, CHANNELS), tl.float32)
-        for tap in tl.range(9, num_stages=STAGES):
-            seen = load_tile(
-                x,
-                top + (tap // 3 - 1) * dilation,
-                left + (tap % 3 - 1) * dilation,
-                height,
-                width,
-                CHANNELS_IN,
-                ROWS,
-                COLUMNS,
-                DESCRIPTORS,
-            )
-            w = tl.load(weight + tap * CHANNELS_IN * CHANNELS + block)
-            value = product(seen, w, value)
+    here = tl.zeros((PIXELS, CHANNELS), tl.float32)
+    below = tl.zeros((PIXELS, CHANNELS), tl.float32)
+    first, end = share(height, width, dilation, PIXELS)
+    for step in tl.range(first - 2, end, num_stages=STAGES, disable_licm=True):
+        row, left = place(step, height, dilation, PIXELS)
+        value, here, below = step_on(
+            here,
+            below,
+            tl.zeros((PIXELS, CHANNELS), tl.float32),
+            x,
+            row,
+            left,
+            weight,
+            weights,
+            height,
+            width,
+            dilation,
+            CHANNELS_IN,
+            CHANNELS,
+            PIXELS,
+            DESCRIPTORS,
+            RESIDENT,
+        )
+        # Sums that were begun before this program came are another's.
+        row = tl.where(step >= first, row - dilation, height)
         value += b[None, :]
         if SCALE:
             value *= s[None, :]
         if RELU:
             value = tl.maximum(value, 0.0)
         if RESIDUAL:
-            value += load_tile(
-                residual, top, left, height, width, CHANNELS, ROWS, COLUMNS, DESCRIPTORS
-            )
-            value = tl.maximum(value, 0.0)
+            value += load_tile(residual, row, left, height, width, CHANNELS, PIXELS, DESCRIPTORS)
+            if RELU:
+                value = tl.maximum(value, 0.0)
         value = value.to(weight.dtype.element_ty)
-        store_tile(y, value, top, left, height, width, CHANNELS, ROWS, COLUMNS, DESCRIPTORS)
+        store_tile(y, value, row, left, height, width, CHANNELS, PIXELS, DESCRIPTORS)
         if SUMS:
-            row, column = tile_pixels(tile, width, ROWS, COLUMNS)
-            total = tap_sums(total, value, row, column, height, width, next_dilation)
+            total = tap_sums(total, value, row, left, height, width, next_dilation, PIXELS)
     if SUMS:
         store_partial(sums, total, CHANNELS)
 
@@ -174,15 +177,15 @@ def fused_dilated_conv(
     """One pass: convolution, scale, ReLU, residual and the sums behind the next scale.
 
     Args:
-        x: [H, W, I], any H, W >= 1; I and O are 32 or 64. float16, bfloat16 or float32;
+        x: [H, W, I], any H, W >= 1; I and O are 16, 32 or 64. float16, bfloat16 or float32;
             other strides than those of a contiguous tensor cost a copy.
         weight: [9, I, O] of `conv_weight`, x's dtype.
         bias: [O] float32.
         scale: [O] float32 of `attention_scale`; None is 1.
-        residual: [H, W, O] in x's dtype to add after the ReLU and rectify again; or None.
+        residual: [H, W, O] in x's dtype to add after the ReLU, before another; or None.
         dilation: of this convolution, 1 or more; zeros pad the frame.
         next_dilation: of the one that reads y; 0 where no attention follows.
-        relu: rectify (a residual is, always).
+        relu: rectify.
 
     Returns:
         y [H, W, O] in x's dtype; partials of `tap_sums` of y, [P, 9, O] float32, empty for
@@ -224,7 +227,7 @@ def fused_dilated_conv_reference(
     if relu:
         y = y.relu()
     if residual is not None:
-        y = (y + residual).relu()
+        y = (y + residual).relu() if relu else y + residual
     sums = tap_sums_reference(y, next_dilation) if next_dilation else y.new_empty(0, 9, y.shape[2])
     return y, sums
 

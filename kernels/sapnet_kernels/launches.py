@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sapnet_kernels import conv_lstm_cell, entry_conv, fused_dilated_conv, output_conv
+from sapnet_kernels import conv_lstm_cell, fused_dilated_conv, output_conv
 from sapnet_kernels.tile import Tile
 from sapnet_kernels.tuning import tune
 
@@ -26,7 +26,7 @@ class Launch:
         run: runs it once by a tile.
         flop: floating-point operations of one pixel.
         bytes: that one pixel takes to and from memory, each tensor once.
-        asked_bytes: that one pixel asks the caches for, each tap by itself.
+        asked_bytes: that one pixel asks the caches for, each column of taps by itself.
     """
 
     op: str
@@ -64,10 +64,10 @@ def layer_launches(
 
         tiles = fused_dilated_conv.TILES[channels]
         flop = 2 * 9 * channels**2
-        yield Launch("fused_dilated_conv", tiles, x, dilation, convolve, flop, 3 * row, 11 * row)
+        yield Launch("fused_dilated_conv", tiles, x, dilation, convolve, flop, 3 * row, 5 * row)
 
     c = x.new_zeros(x.shape, dtype=torch.float32)
-    gates = x.new_zeros(18, channels, 4 * channels)
+    gates = x.new_zeros(channels // 16, 18, channels, 64)
     yield Launch(
         "conv_lstm_cell",
         conv_lstm_cell.TILES[channels],
@@ -76,7 +76,7 @@ def layer_launches(
         lambda tile: conv_lstm_cell.launch(tile, x, x, c, gates, bias, 1),
         flop=2 * 9 * 2 * channels * 4 * channels,
         bytes=3 * row + 2 * 4 * channels,
-        asked_bytes=19 * row + 2 * 4 * channels,
+        asked_bytes=(6 * channels // 16 + 1) * row + 2 * 4 * channels,
     )
 
 
@@ -85,19 +85,20 @@ def image_launches(
 ) -> Iterator[Launch]:
     """The convolutions from two images to [H, W, C] and from there to one."""
     x = torch.zeros(height, width, channels, device=device, dtype=dtype)
-    row, image_row = channels * dtype.itemsize, 3 * 4
+    row, pair_row, image_row = channels * dtype.itemsize, 16 * dtype.itemsize, 3 * 4
     image = x.new_zeros(3, height, width, dtype=torch.float32)
+    pair = x.new_zeros(height, width, 16)
     bias = x.new_zeros(channels, dtype=torch.float32)
-    first, last = x.new_zeros(64, channels), x.new_zeros(9, channels, 16)
+    first, last = x.new_zeros(9, 16, channels), x.new_zeros(9, channels, 16)
     yield Launch(
-        "entry_conv",
-        entry_conv.TILES,
-        image.permute(1, 2, 0),
+        "fused_dilated_conv",
+        fused_dilated_conv.TILES[channels],
+        pair,
         1,
-        lambda tile: entry_conv.launch(tile, image, image, first, bias),
+        lambda tile: fused_dilated_conv.launch(tile, pair, first, bias, None, None, 1, 0, True),
         flop=2 * 54 * channels,
-        bytes=2 * image_row + row,
-        asked_bytes=18 * image_row + row,
+        bytes=pair_row + row,
+        asked_bytes=3 * pair_row + row,
     )
     yield Launch(
         "output_conv",
@@ -107,5 +108,5 @@ def image_launches(
         lambda tile: output_conv.launch(tile, x, last, bias[:16], image),
         flop=2 * 27 * channels,
         bytes=row + 2 * image_row,
-        asked_bytes=9 * row + 2 * image_row,
+        asked_bytes=3 * row + 2 * image_row,
     )

@@ -10,15 +10,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from sapnet_kernels.fused_dilated_conv import conv_weight, convolved
-from sapnet_kernels.product import product
-from sapnet_kernels.tile import Tile, load_tile, tile_pixels
+from sapnet_kernels.tile import Tile
 from sapnet_kernels.tuning import chosen
+from sapnet_kernels.walk import load_weights, place, share, step_on
 
 TILES = [
-    Tile(8, 16, warps=4, programs_per_sm=4),
-    Tile(16, 16, warps=8, programs_per_sm=2),
-    Tile(8, 16, warps=4, programs_per_sm=4, descriptors=False),
-    Tile(16, 16, warps=8, programs_per_sm=2, descriptors=False),
+    Tile(128, warps=4, programs_per_sm=3, resident=True),
+    Tile(64, warps=4, programs_per_sm=4, resident=True),
+    Tile(64, warps=4, programs_per_sm=4),
+    Tile(64, warps=4, programs_per_sm=3, descriptors=False),
+    Tile(128, warps=8, programs_per_sm=1, descriptors=False),
 ]
 # RGB up to what tensor cores take.
 _COLUMNS = 16
@@ -35,29 +36,42 @@ def _output_conv_kernel(
     width,
     CHANNELS: tl.constexpr,
     OUTPUTS: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
+    PIXELS: tl.constexpr,
     STAGES: tl.constexpr,
     DESCRIPTORS: tl.constexpr,
+    RESIDENT: tl.constexpr,
 ):
     output = tl.arange(0, OUTPUTS)
     b = tl.load(bias + output)
-    weight += tl.arange(0, CHANNELS)[:, None] * OUTPUTS + output[None, :]
-    across = tl.cdiv(width, COLUMNS)
-    tiles = tl.cdiv(height, ROWS) * across
-    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0)):
-        top = tile // across * ROWS
-        left = tile % across * COLUMNS
-        change = tl.zeros((ROWS * COLUMNS, OUTPUTS), tl.float32)
-        for tap in tl.range(9, num_stages=STAGES):
-            y = top + tap // 3 - 1
-            column = left + tap % 3 - 1
-            seen = load_tile(x, y, column, height, width, CHANNELS, ROWS, COLUMNS, DESCRIPTORS)
-            change = product(seen, tl.load(weight + tap * (CHANNELS * OUTPUTS)), change)
-        row, column = tile_pixels(tile, width, ROWS, COLUMNS)
-        offset = row[:, None] + output.to(tl.int64)[None, :] * height
-        offset = offset * width + column[:, None]
-        real = ((row < height) & (column < width))[:, None] & (output < 3)[None, :]
+    weights = load_weights(weight, CHANNELS, OUTPUTS) if RESIDENT else None
+    here = tl.zeros((PIXELS, OUTPUTS), tl.float32)
+    below = tl.zeros((PIXELS, OUTPUTS), tl.float32)
+    first, end = share(height, width, 1, PIXELS)
+    for step in tl.range(first - 2, end, num_stages=STAGES, disable_licm=True):
+        row, left = place(step, height, 1, PIXELS)
+        change, here, below = step_on(
+            here,
+            below,
+            tl.zeros((PIXELS, OUTPUTS), tl.float32),
+            x,
+            row,
+            left,
+            weight,
+            weights,
+            height,
+            width,
+            1,
+            CHANNELS,
+            OUTPUTS,
+            PIXELS,
+            DESCRIPTORS,
+            RESIDENT,
+        )
+        # Sums that were begun before this program came are another's.
+        row = tl.where(step >= first, row - 1, -1)
+        column = left + tl.arange(0, PIXELS)
+        offset = (row + output.to(tl.int64) * height)[None, :] * width + column[:, None]
+        real = (row >= 0) & (column < width)[:, None] & (output < 3)[None, :]
         change += b[None, :] + tl.load(image + offset, mask=real, other=0.0)
         tl.store(estimate + offset, change, mask=real)
 

@@ -18,21 +18,20 @@ from sapnet_kernels.tile import Tile
 
 
 @triton.jit
-def tap_sums(total, values, y, x, height, width, dilation):
-    """`total` [16, C] plus those of a tile's `values` [pixels, C] at rows `y`, columns `x`.
+def tap_sums(total, values, row, left, height, width, dilation, PIXELS: tl.constexpr):
+    """`total` [16, C] plus those of the tile `values` [PIXELS, C] at (row, left).
 
     The taps' masks times the values: one product of matrices instead of nine masked sums. Nine
     rows count, 16 is what tensor cores take.
     """
     tap = tl.arange(0, 16)[:, None]
-    row = tap // 3
-    column = tap % 3
-    seen = (row != 0) | (y < height - dilation)[None, :]
-    seen &= (row != 2) | (y >= dilation)[None, :]
-    seen &= (column != 0) | (x < width - dilation)[None, :]
-    seen &= (column != 2) | (x >= dilation)[None, :]
+    x = left + tl.arange(0, PIXELS)
+    seen = (tap % 3 != 0) | (x < width - dilation)[None, :]
+    seen &= (tap % 3 != 2) | (x >= dilation)[None, :]
+    seen &= (tap // 3 != 0) | (row < height - dilation)
+    seen &= (tap // 3 != 2) | (row >= dilation)
     # Here and not in the mask: zero times an infinity beyond the frame would be no zero.
-    inside = (y < height) & (x < width)
+    inside = (row >= 0) & (row < height) & (x < width)
     values = tl.where(inside[:, None], values, 0.0).to(values.dtype)
     return product(tl.where(seen, 1.0, 0.0).to(values.dtype), values, total)
 

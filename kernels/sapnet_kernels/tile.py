@@ -1,7 +1,7 @@
 """How a frame is cut into tiles, and how a kernel reads and writes one.
 
-A frame is [H, W, C], channels last: one pixel is one row of C values. A tile is a rectangle of
-pixels, in a kernel the matrix [ROWS * COLUMNS, C].
+A frame is [H, W, C], channels last: one pixel is one row of C values. A tile is some pixels of a
+row, side by side, in a kernel the matrix [PIXELS, C].
 """
 
 import functools
@@ -23,21 +23,29 @@ class Tile:
     """One way to run a kernel.
 
     Attributes:
-        rows, columns: of a tile, powers of two.
+        pixels: of a tile, a power of two.
         warps: that work on it.
         stages: of the pipeline that loads operands ahead.
         programs_per_sm: programs on each multiprocessor, as many as its registers hold; they
             share the tiles of a frame.
         descriptors: tiles are moved by the copy engine of compute capability 9.0 and later,
             not element by element.
+        resident: all weights stay in shared memory, where the matrix units of compute
+            capability 9.0 and 10.0 take them from, and are not loaded for each tile anew.
     """
 
-    rows: int
-    columns: int
+    pixels: int
     warps: int
     stages: int = 3
     programs_per_sm: int = 1
     descriptors: bool = True
+    resident: bool = False
+
+    def runs_on(self, capability: int) -> bool:
+        """Whether it is made for a compute capability such as 90."""
+        if self.descriptors != (capability >= 90):
+            return False
+        return not self.resident or capability < 120
 
     def block(self, x: Tensor) -> Any:
         """What a kernel takes for a frame [H, W, C], contiguous, to read or write its tiles."""
@@ -45,22 +53,21 @@ class Tile:
             height, width, channels = x.shape
             # PyTorch leaves the strides of an axis of length 1 to chance.
             strides = [width * channels, channels, 1]
-            block = [self.rows, self.columns, channels]
-            return TensorDescriptor(x, [height, width, channels], strides, block)
+            return TensorDescriptor(x, [height, width, channels], strides, [1, self.pixels, channels])
         return x
 
     def programs(self, x: Tensor) -> int:
         """How many programs share the tiles of a frame [H, W, C]."""
-        tiles = -(-x.shape[0] // self.rows) * -(-x.shape[1] // self.columns)
+        tiles = x.shape[0] * -(-x.shape[1] // self.pixels)
         return int(min(tiles, self.programs_per_sm * _multiprocessors(x.device)))
 
     def options(self) -> dict[str, int | bool]:
         """A kernel's constants that a tile decides."""
         return {
-            "ROWS": self.rows,
-            "COLUMNS": self.columns,
+            "PIXELS": self.pixels,
             "STAGES": self.stages,
             "DESCRIPTORS": self.descriptors,
+            "RESIDENT": self.resident,
             "num_warps": self.warps,
         }
 
@@ -73,50 +80,31 @@ def _multiprocessors(device: torch.device) -> int:
 
 
 @triton.jit
-def tile_pixels(tile, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Row and column of each pixel of a tile, [ROWS * COLUMNS], also beyond the frame."""
-    across = tl.cdiv(width, COLUMNS)
-    pixel = tl.arange(0, ROWS * COLUMNS)
-    return tile // across * ROWS + pixel // COLUMNS, tile % across * COLUMNS + pixel % COLUMNS
-
-
-@triton.jit
-def _pointers(
-    x,
-    top,
-    left,
-    height,
-    width,
-    CHANNELS: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-):
+def tile_pointers(x, row, left, height, width, CHANNELS: tl.constexpr, PIXELS: tl.constexpr):
     """Of the values of a tile, and which are inside the frame."""
-    pixel = tl.arange(0, ROWS * COLUMNS)
-    y = top + pixel // COLUMNS
-    column = left + pixel % COLUMNS
-    inside = (y >= 0) & (y < height) & (column >= 0) & (column < width)
-    offset = (y.to(tl.int64) * width + column) * CHANNELS
-    return x + offset[:, None] + tl.arange(0, CHANNELS)[None, :], inside[:, None]
+    pixel = tl.arange(0, PIXELS)
+    inside = (row >= 0) & (row < height) & (left + pixel >= 0) & (left + pixel < width)
+    # One offset of 64 bits for all pixels takes no registers of each.
+    x += (row * tl.cast(width, tl.int64) + left) * CHANNELS
+    return x + pixel[:, None] * CHANNELS + tl.arange(0, CHANNELS)[None, :], inside[:, None]
 
 
 @triton.jit
 def load_tile(
     x,
-    top,
+    row,
     left,
     height,
     width,
     CHANNELS: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
+    PIXELS: tl.constexpr,
     DESCRIPTORS: tl.constexpr,
 ):
-    """[ROWS * COLUMNS, CHANNELS] of frame `x` from (top, left) on; zeros beyond the frame."""
+    """[PIXELS, CHANNELS] of frame `x` from (row, left) on; zeros beyond the frame."""
     if DESCRIPTORS:
-        block = x.load([top, left, 0]).reshape(ROWS * COLUMNS, CHANNELS)
+        block = x.load([row, left, 0]).reshape(PIXELS, CHANNELS)
     else:
-        pointers, inside = _pointers(x, top, left, height, width, CHANNELS, ROWS, COLUMNS)
+        pointers, inside = tile_pointers(x, row, left, height, width, CHANNELS, PIXELS)
         block = tl.load(pointers, mask=inside, other=0.0)
     return block
 
@@ -125,18 +113,17 @@ def load_tile(
 def store_tile(
     x,
     values,
-    top,
+    row,
     left,
     height,
     width,
     CHANNELS: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
+    PIXELS: tl.constexpr,
     DESCRIPTORS: tl.constexpr,
 ):
-    """Write [ROWS * COLUMNS, CHANNELS] to frame `x`; what lies beyond it is dropped."""
+    """Write [PIXELS, CHANNELS] to frame `x`; what lies beyond it is dropped."""
     if DESCRIPTORS:
-        x.store([top, left, 0], values.reshape(ROWS, COLUMNS, CHANNELS))
+        x.store([row, left, 0], values.reshape(1, PIXELS, CHANNELS))
     else:
-        pointers, inside = _pointers(x, top, left, height, width, CHANNELS, ROWS, COLUMNS)
+        pointers, inside = tile_pointers(x, row, left, height, width, CHANNELS, PIXELS)
         tl.store(pointers, values, mask=inside)

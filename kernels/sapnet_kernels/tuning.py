@@ -33,8 +33,8 @@ def runnable(tiles: Sequence[Tile], device: torch.device) -> list[Tile]:
     """The tiles of a list that are made for a device."""
     if device.type != "cuda":
         return list(tiles)
-    descriptors = torch.cuda.get_device_capability(device) >= (9, 0)
-    return [tile for tile in tiles if tile.descriptors == descriptors]
+    major, minor = torch.cuda.get_device_capability(device)
+    return [tile for tile in tiles if tile.runs_on(10 * major + minor)]
 
 
 def chosen(op: str, tiles: Sequence[Tile], x: Tensor, dilation: int) -> Tile:

@@ -11,10 +11,11 @@ Shapes: C channels, H height, W width; one frame at a time, channels last.
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_kernels.conv_lstm_cell import cell_weight, conv_lstm_cell
-from sapnet_kernels.entry_conv import entry_conv, entry_weight
+from sapnet_kernels.conv_lstm_cell import cell_bias, cell_weight, conv_lstm_cell
+from sapnet_kernels.fused_dilated_conv import conv_weight, fused_dilated_conv
 from sapnet_kernels.launches import image_launches, layer_launches
 from sapnet_kernels.output_conv import output_conv, output_weight
 from sapnet_stream.networks.folded import FoldedExecutor, parameters
@@ -22,6 +23,9 @@ from sapnet_stream.networks.fused_units import FusedUnits
 from sapnet_stream.networks.graph import Graph
 from sapnet_stream.networks.memory import available_bytes
 from sapnet_stream.networks.sapnet import SAPNet, checked_stages
+
+# Channels of what a stage sees: the rainy image, the estimate, and zeros up to what a kernel takes.
+_PAIR = 16
 
 
 class FusedExecutor:
@@ -69,13 +73,15 @@ class FusedExecutor:
 
     def _take(self, network: SAPNet) -> None:
         layers = (network.conv_i, network.conv_f, network.conv_g, network.conv_o)
-        gates = [self._floats(layer) for layer in layers]
-        weights, biases = (cell_weight(*tensors) for tensors in zip(*gates, strict=True))
-        self._gates = weights.to(self._dtype), biases
+        weights, biases = zip(*(self._floats(layer) for layer in layers), strict=True)
+        self._gates = cell_weight(*weights).to(self._dtype), cell_bias(*biases)
         weight, bias = self._floats(network.conv0)
-        self._entry = entry_weight(weight).to(self._dtype), bias
+        weight = F.pad(conv_weight(weight), (0, 0, 0, _PAIR - 6))
+        self._entry = weight.to(self._dtype).contiguous(), bias
         weight, bias = self._floats(network.conv)
         self._exit = output_weight(weight).to(self._dtype), output_weight(bias)
+        # To the second image of a pair.
+        self._again = tuple(tensor.roll(3, -1).contiguous() for tensor in self._exit)
         self._units = FusedUnits(network.units, self._device, self._dtype)
 
     def _floats(self, layer: nn.Sequential) -> tuple[Tensor, Tensor]:
@@ -118,9 +124,10 @@ class FusedExecutor:
         return derained
 
     def _fits(self, height: int, width: int) -> bool:
-        # At the peak: h before and after, x, y and a result; in float32 c before and after, and
-        # three images.
-        pixel = self._channels * (5 * self._dtype.itemsize + 2 * 4) + 3 * 12
+        # At the peak: h before and after, x, y, a result and two pairs; in float32 c before and
+        # after, and three images.
+        pixel = (5 * self._channels + 2 * _PAIR) * self._dtype.itemsize
+        pixel += 2 * 4 * self._channels + 3 * 12
         allowed = self._memory_bytes
         if allowed is None:
             allowed = available_bytes(self._device)
@@ -145,10 +152,14 @@ class FusedExecutor:
 
     def _frame(self, image: Tensor) -> Tensor:
         """[3, H, W] to the last stage's estimate."""
-        estimate = image
+        twice = torch.cat((image, image)).to(self._dtype)
+        rainy = F.pad(twice, (0, 0, 0, 0, 0, _PAIR - 6)).permute(1, 2, 0).contiguous()
+        pair = rainy
         h = c = None
-        for _ in range(self._stages):
-            x = entry_conv(image, estimate, *self._entry)
+        for stage in range(self._stages):
+            if stage:
+                pair, _ = fused_dilated_conv(x, *self._again, None, rainy, 1, 0, relu=False)
+            x, _ = fused_dilated_conv(pair, *self._entry, None, None, 1, 0)
             h, c, sums = conv_lstm_cell(x, h, c, *self._gates, self._units.dilations[0])
-            estimate = output_conv(self._units(h, sums), *self._exit, image)
-        return estimate
+            x = self._units(h, sums)
+        return output_conv(x, *self._exit, image)

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from sapnet_kernels.attention_scale import attention_scale
 from sapnet_kernels.conv_lstm_cell import conv_lstm_cell
-from sapnet_kernels.entry_conv import entry_conv
 from sapnet_kernels.fused_dilated_conv import fused_dilated_conv
 from sapnet_kernels.output_conv import output_conv
 from sapnet_kernels.rgb_residual_to_yuv420 import rgb_residual_to_yuv420
@@ -15,7 +14,7 @@ from sapnet_kernels.yuv420_to_rgb import yuv420_to_rgb
 CODING = (0.2126, 0.0722, 8, False)
 OPS = (
     "yuv420_to_rgb",
-    "entry_conv",
+    "fused_dilated_conv",
     "conv_lstm_cell",
     "attention_scale",
     "fused_dilated_conv",
@@ -35,8 +34,8 @@ class Everything(nn.Module):
         def random(name: str, *shape: int) -> None:
             self.register_buffer(name, torch.randn(shape, device=device) / 20)
 
-        random("entry", 64, 32)
-        random("gates", 18, 32, 128)
+        random("entry", 9, 16, 32)
+        random("gates", 2, 18, 32, 64)
         random("conv", 9, 32, 32)
         random("exit", 9, 32, 16)
         random("heads", 34, 288)
@@ -45,7 +44,8 @@ class Everything(nn.Module):
 
     def forward(self, luma: Tensor, cb: Tensor, cr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         image = yuv420_to_rgb(luma, cb, cr, *CODING)
-        x = entry_conv(image, image, self.entry, self.bias[:32])
+        pair = torch.cat((image, image.new_zeros(13, *image.shape[1:]))).permute(1, 2, 0)
+        x, _ = fused_dilated_conv(pair, self.entry, self.bias[:32], None, None, 1, 0)
         h, _, sums = conv_lstm_cell(x, None, None, self.gates, self.bias, 2)
         scale = attention_scale(sums, self.heads, self.bias[:34], self.expand, luma.numel())
         y, _ = fused_dilated_conv(h, self.conv, self.bias[:32], scale, h, 2, 0)

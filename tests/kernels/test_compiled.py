@@ -21,7 +21,7 @@ size, where = (height, width, channels), (torch.device("meta"), getattr(torch, s
 launches = [*layer_launches(*size, [min(height, 2)], *where), *image_launches(*size, *where)]
 for launch in launches:
     for tile in launch.tiles:
-        if tile.descriptors == (capability >= 90):
+        if tile.runs_on(capability):
             kernel = compiled(lambda: launch.run(tile), capability)
             print(json.dumps(dataclasses.asdict(kernel)))
 sample = torch.zeros(height, width, dtype=torch.uint8, device="meta")

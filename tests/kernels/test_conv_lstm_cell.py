@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sapnet_kernels.conv_lstm_cell import (
     TILES,
+    cell_bias,
     cell_weight,
     conv_lstm_cell,
     conv_lstm_cell_reference,
@@ -20,7 +21,7 @@ from sapnet_stream.networks.blocks import conv_lstm_update
 
 AssertNear = Callable[[Tensor, Tensor, torch.dtype], None]
 Arguments = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-SMALL = Tile(4, 16, warps=4)
+SMALL = Tile(64, warps=4)
 
 
 def arguments(
@@ -34,7 +35,7 @@ def arguments(
         torch.rand(height, width, channels, device=device).to(dtype),
         torch.randn(height, width, channels, device=device).to(dtype),
         torch.randn(height, width, channels, device=device),
-        (torch.randn(18, channels, 4 * channels, device=device) / 20).to(dtype),
+        (torch.randn(channels // 16, 18, channels, 64, device=device) / 20).to(dtype),
         torch.randn(4 * channels, device=device),
     )
 
@@ -95,10 +96,24 @@ def test_gates_are_those_of_the_networks(device: torch.device) -> None:
     i, f, g, o = gates
     cell = torch.randn(3, 4, 32, dtype=torch.float64, device=device)
     expected = conv_lstm_update(i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid(), cell)
-    bias = cell_weight(*(gate[0, 0] for gate in gates))
-    x, weight = torch.zeros(1, 1, 32, device=device).double(), cell.new_zeros(18, 32, 128)
+    bias = cell_bias(*(gate[0, 0] for gate in gates))
+    x, weight = torch.zeros(1, 1, 32, device=device).double(), cell.new_zeros(2, 18, 32, 64)
     h, c, _ = conv_lstm_cell_reference(x, x, cell[:1, :1], weight, bias, 1)
     torch.testing.assert_close((h[0, 0], c[0, 0]), (expected[0][0, 0], expected[1][0, 0]))
+
+
+@pytest.mark.parametrize("channels", [32, 64])
+def test_weights_are_those_of_the_layers(channels: int) -> None:
+    layers = [nn.Conv2d(2 * channels, channels, 3, padding=1).double() for _ in range(4)]
+    x, h, c = torch.rand(3, 4, 5, channels, dtype=torch.float64)
+    with torch.no_grad():
+        both = torch.cat((x, h), dim=2).permute(2, 0, 1)[None]
+        i, f, g, o = (layer(both)[0].permute(1, 2, 0) for layer in layers)
+        expected = conv_lstm_update(i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid(), c)
+        weight = cell_weight(*(layer.weight for layer in layers))
+        biases = [layer.bias for layer in layers if layer.bias is not None]
+        new_h, new_c, _ = conv_lstm_cell_reference(x, h, c, weight, cell_bias(*biases), 1)
+        torch.testing.assert_close((new_h, new_c), expected)
 
 
 def test_extreme_gates_saturate(device: torch.device) -> None:

@@ -17,7 +17,7 @@ from sapnet_kernels.tap_sums import tap_sums_reference
 from sapnet_kernels.tile import Tile
 
 AssertNear = Callable[[Tensor, Tensor, torch.dtype], None]
-SMALL = Tile(4, 16, warps=4)
+SMALL = Tile(64, warps=4)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def test_frames_smaller_than_the_dilation(
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("channels", [(32, 32), (64, 64), (64, 32), (32, 64)])
+@pytest.mark.parametrize("channels", [(32, 32), (64, 64), (64, 32), (32, 64), (16, 32), (32, 16)])
 @pytest.mark.usefixtures("poisoned")
 def test_16_bit(
     channels: tuple[int, int], dtype: torch.dtype, device: torch.device, assert_near: AssertNear
@@ -116,6 +116,7 @@ def test_every_part_can_be_left_out(device: torch.device, assert_near: AssertNea
     check(replace(given, scale=None), 1, 1, assert_near)
     check(replace(given, residual=None), 1, 1, assert_near)
     check(replace(given, residual=None), 1, 0, assert_near, relu=False)
+    check(given, 1, 1, assert_near, relu=False)
 
 
 def test_other_strides(device: torch.device, assert_near: AssertNear) -> None:

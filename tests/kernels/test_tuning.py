@@ -10,7 +10,7 @@ import torch
 from sapnet_kernels import tuning
 from sapnet_kernels.tile import Tile
 
-TILES = [Tile(8, 8, warps=4), Tile(8, 16, warps=4), Tile(16, 16, warps=8)]
+TILES = [Tile(64, warps=4), Tile(128, warps=4), Tile(256, warps=8)]
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ class Stopwatch:
         self._last = 0
 
     def run(self, tile: Tile) -> None:
-        self._last = tile.rows * tile.columns
+        self._last = tile.pixels
         self.runs += 1
 
     def measure(self, call: Callable[[], object]) -> float:
@@ -60,12 +60,12 @@ def test_what_differs_is_measured_by_itself(tmp_path: Path) -> None:
     assert len(json.loads(file.read_text())) == 5
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"op": {"rows": 3}}'])
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"op": {"pixels": 3}}'])
 def test_a_damaged_file_is_written_anew(text: str, tmp_path: Path) -> None:
     file, x = tmp_path / "tiles.json", torch.zeros(4, 4, 32)
     file.write_text(text)
     assert tune(x, 1, Stopwatch(-1), file) == TILES[2]
-    assert json.loads(file.read_text())[tuning.key("op", x, 1)]["rows"] == 16
+    assert json.loads(file.read_text())[tuning.key("op", x, 1)]["pixels"] == 256
 
 
 def test_a_tile_that_is_no_longer_offered_is_measured_again(tmp_path: Path) -> None:

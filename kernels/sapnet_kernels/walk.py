@@ -1,0 +1,92 @@
+"""A 3x3 convolution that reads each row of its input once, not thrice.
+
+A program walks down a strip of the frame, PIXELS wide, in steps of the dilation: row by row it
+meets the three inputs of every output in turn. Each row it loads, at its three columns of taps,
+is multiplied for three outputs at once: the one `dilation` rows above is finished, that of the
+row itself and the one below are begun, and their sums stay in registers.
+
+A strip is one of `dilation` phases of rows and PIXELS columns. It has one step before its first
+row and one behind its last, on rows of zeros beyond the frame: so strip follows strip without a
+case of its own, and the steps of all strips are shared out evenly among the programs. A program
+begins two steps early, to have the sums of its first output.
+"""
+
+import triton
+import triton.language as tl
+
+from sapnet_kernels.product import product
+from sapnet_kernels.tile import load_tile
+
+
+@triton.jit
+def share(height, width, dilation, PIXELS: tl.constexpr):
+    """The steps of this program, first and behind the last."""
+    strips = tl.minimum(dilation, height) * tl.cdiv(width, PIXELS)
+    steps = strips * (tl.cdiv(height, dilation) + 2)
+    each = tl.cdiv(steps, tl.num_programs(0))
+    first = tl.program_id(0) * each
+    return first, tl.minimum(first + each, steps)
+
+
+@triton.jit
+def place(step, height, dilation, PIXELS: tl.constexpr):
+    """Row and first column of what a step reads; the row may be beyond the frame."""
+    steps = tl.cdiv(height, dilation) + 2
+    phases = tl.minimum(dilation, height)
+    strip = step // steps
+    row = (step % steps - 1) * dilation + strip % phases
+    return row, strip // phases * PIXELS
+
+
+@triton.jit
+def load_weights(weight, CHANNELS_IN: tl.constexpr, CHANNELS: tl.constexpr):
+    """[CHANNELS_IN, CHANNELS] of each of nine taps at `weight`."""
+    block = tl.arange(0, CHANNELS_IN)[:, None] * CHANNELS + tl.arange(0, CHANNELS)[None, :]
+    size: tl.constexpr = CHANNELS_IN * CHANNELS
+    return (
+        tl.load(weight + 0 * size + block),
+        tl.load(weight + 1 * size + block),
+        tl.load(weight + 2 * size + block),
+        tl.load(weight + 3 * size + block),
+        tl.load(weight + 4 * size + block),
+        tl.load(weight + 5 * size + block),
+        tl.load(weight + 6 * size + block),
+        tl.load(weight + 7 * size + block),
+        tl.load(weight + 8 * size + block),
+    )
+
+
+@triton.jit
+def step_on(
+    done,
+    here,
+    below,
+    x,
+    row,
+    left,
+    weight,
+    weights,
+    height,
+    width,
+    dilation,
+    CHANNELS_IN: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    PIXELS: tl.constexpr,
+    DESCRIPTORS: tl.constexpr,
+    RESIDENT: tl.constexpr,
+):
+    """What the tile of `x` at (row, left) adds to the outputs above it, beside it and below."""
+    block = tl.arange(0, CHANNELS_IN)[:, None] * CHANNELS + tl.arange(0, CHANNELS)[None, :]
+    size: tl.constexpr = CHANNELS_IN * CHANNELS
+    for tap in tl.static_range(3):
+        column = left + (tap - 1) * dilation
+        seen = load_tile(x, row, column, height, width, CHANNELS_IN, PIXELS, DESCRIPTORS)
+        if RESIDENT:
+            done = product(seen, weights[6 + tap], done)
+            here = product(seen, weights[3 + tap], here)
+            below = product(seen, weights[tap], below)
+        else:
+            done = product(seen, tl.load(weight + (6 + tap) * size + block), done)
+            here = product(seen, tl.load(weight + (3 + tap) * size + block), here)
+            below = product(seen, tl.load(weight + tap * size + block), below)
+    return done, here, below
