@@ -98,8 +98,10 @@ def _fused_dilated_conv_kernel(
             DESCRIPTORS,
             RESIDENT,
         )
-        # Sums that were begun before this program came are another's.
-        row = tl.where(step >= first, row - dilation, height)
+        # Sums that were begun before this program came are another's. The copy engine drops what
+        # is written below the frame; above it, it may read but not write.
+        kept = (step >= first) & (row >= dilation)
+        row = tl.where(kept, row - dilation, height)
         value += b[None, :]
         if SCALE:
             value *= s[None, :]
