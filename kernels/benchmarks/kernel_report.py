@@ -113,7 +113,9 @@ def row(target: Target, channels: int | None, tile: Tile | None, kernel: Compile
     Raises:
         SystemExit: the kernel spills registers or needs more shared memory than there is.
     """
-    shape = "–" if tile is None else f"{tile.pixels}{" resident" if tile.resident else ""}"
+    shape = "–" if tile is None else str(tile.pixels)
+    if tile is not None and (tile.resident or tile.gluon):
+        shape += ", resident"
     if kernel.spill_loads or kernel.shared_bytes > target.block_bytes:
         sys.exit(f"sm_{target.capability} {kernel.name} {tile}: {kernel} spills or does not fit")
     cells = (
@@ -166,7 +168,7 @@ def traffic() -> Iterator[str]:
 def stage() -> str:
     """Bytes and operations of a whole stage beside the floor of kernels/README.md."""
     by_op = {launch.op: launch for launch in launches(32)}
-    counts = {"entry_conv": 1, "conv_lstm_cell": 1, "fused_dilated_conv": 10, "output_conv": 1}
+    counts = {"conv_lstm_cell": 1, "fused_dilated_conv": 10, "output_conv": 1}
     flop = sum(count * by_op[op].flop for op, count in counts.items())
     # Every other convolution has no residual to read.
     moved = sum(count * by_op[op].bytes for op, count in counts.items()) - 5 * 64

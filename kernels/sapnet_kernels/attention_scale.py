@@ -15,8 +15,8 @@ import triton.language as tl
 from torch import Tensor
 
 # Values in registers at once: the partials that are added together, times their 9 C columns.
-_VALUES = 32768
-_ROWS = 16
+_VALUES = 8192
+_ROWS = 32
 _WARPS = 16
 
 
@@ -36,16 +36,16 @@ def _attention_scale_kernel(
     PARTIALS: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    # One wide load after the other, as a single program lives by loads in flight.
+    # A single program lives by loads in flight: nothing is added across threads before all of
+    # them are on their way.
     column = tl.arange(0, WIDTH)[None, :]
     seen = column < 9 * CHANNELS
-    mean = tl.zeros((1, WIDTH), tl.float32)
-    for start in tl.range(0, partials, PARTIALS):
+    total = tl.zeros((PARTIALS, WIDTH), tl.float32)
+    for start in tl.range(0, partials, PARTIALS, loop_unroll_factor=4):
         partial = (start + tl.arange(0, PARTIALS))[:, None]
         real = (partial < partials) & seen
-        some = tl.load(sums + partial * (9 * CHANNELS) + column, mask=real, other=0.0)
-        mean += tl.sum(some, axis=0)[None, :]
-    mean = mean / pixels
+        total += tl.load(sums + partial * (9 * CHANNELS) + column, mask=real, other=0.0)
+    mean = (tl.sum(total, axis=0) / pixels)[None, :]
 
     narrow = tl.arange(0, SQUEEZED)
     row = CHANNELS + narrow

@@ -14,6 +14,8 @@ import triton
 from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.experimental.gluon._runtime import GluonASTSource, GluonJITFunction
+from triton.experimental.gluon.nvidia.hopper import TensorDescriptor as GluonDescriptor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 _TENSOR_CORES = {"mma.sync": "mma", "wgmma.mma_async": "wgmma", "tcgen05.mma": "tcgen05"}
@@ -65,7 +67,8 @@ def compiled(run: Callable[[], object], capability: int) -> Compiled:
         signature[parameter.name] = _type(value)
         if isinstance(value, Tensor) or (isinstance(value, int) and value % 16 == 0):
             attributes[(number,)] = [["tt.divisibility", 16]]
-    source = ASTSource(kernel, signature, constants, attributes)
+    language = GluonASTSource if isinstance(kernel, GluonJITFunction) else ASTSource
+    source = language(kernel, signature, constants, attributes)
     binary = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     registers, spills = _usage(binary.asm["cubin"])
     kinds = tuple(kind for name, kind in _TENSOR_CORES.items() if name in binary.asm["ptx"])
@@ -94,6 +97,9 @@ def _recorded() -> Iterator[list[tuple[Any, list[Any], dict[str, Any]]]]:
 def _type(value: object) -> str:
     if isinstance(value, Tensor):
         return f"*{_TYPES[value.dtype]}"
+    if isinstance(value, GluonDescriptor):
+        kind, block = _TYPES[value.base.dtype], list(value.block_shape)
+        return f"tensordesc<{kind}{block},{value.layout!r}>"
     if isinstance(value, TensorDescriptor):
         return f"tensordesc<{_TYPES[value.base.dtype]}{list(value.block_shape)}>"
     return "fp32" if isinstance(value, float) else "i32"

@@ -3,8 +3,8 @@
     i, f, g, o = [x, h] * w + b
     c' = sigmoid(f) c + sigmoid(i) tanh(g),   h' = sigmoid(o) tanh(c')
 
-The gates are one convolution of 4 C channels whose result never leaves the registers; 16
-channels, with their four gates, are the work of a program. Of a first stage, where h = c = 0, the half for h is left out. The convolution that makes x stays apart: as
+The gates are one convolution of 4 C channels whose result never leaves the registers. Of a first
+stage, where h = c = 0, the half for h is left out. The convolution that makes x stays apart: as
 part of this kernel each of the nine taps would compute it again.
 
 Shapes: H height, W width, C channels.
@@ -16,31 +16,57 @@ import triton.language as tl
 from torch import Tensor
 
 from sapnet_kernels.fused_dilated_conv import conv_weight, convolved
+from sapnet_kernels.gluon_cell import gluon_cell_kernel
+from sapnet_kernels.product import product
 from sapnet_kernels.tap_sums import store_partial, sums_like, tap_sums, tap_sums_reference
 from sapnet_kernels.tile import Tile, load_tile, store_tile
 from sapnet_kernels.tuning import chosen
-from sapnet_kernels.walk import load_weights, place, share, step_on
 
 TILES = {
     32: [
-        Tile(128, warps=8, stages=2, resident=True),
-        Tile(64, warps=4, stages=2, resident=True),
-        Tile(64, warps=4, stages=2, programs_per_sm=2),
-        Tile(32, warps=4, stages=2, programs_per_sm=2, descriptors=False),
+        Tile(128, warps=8, gluon=True),
+        Tile(128, warps=8),
+        Tile(64, warps=4, programs_per_sm=2),
+        Tile(64, warps=8, descriptors=False),
+        Tile(64, warps=8, stages=2, descriptors=False),
     ],
     64: [
-        Tile(64, warps=4, stages=2),
-        Tile(32, warps=4, stages=2, descriptors=False),
+        Tile(64, warps=8),
+        Tile(64, warps=8, stages=2),
+        Tile(32, warps=8, descriptors=False),
     ],
 }
 """Ways to run it, by C."""
-# Channels that a program makes: the gates of more would take its registers until they spill.
-_PART = 16
 
 
 @triton.jit
 def _tanh(x):
     return 2.0 * tl.sigmoid(2.0 * x) - 1.0
+
+
+@triton.jit
+def _convolve(
+    gates,
+    x,
+    weight,
+    row,
+    left,
+    height,
+    width,
+    CHANNELS: tl.constexpr,
+    PIXELS: tl.constexpr,
+    STAGES: tl.constexpr,
+    DESCRIPTORS: tl.constexpr,
+):
+    """`gates` plus the convolution of frame `x` by [9, C, 4 C], for the tile at (row, left)."""
+    channel = tl.arange(0, CHANNELS)[:, None]
+    weight += channel * (4 * CHANNELS) + tl.arange(0, 4 * CHANNELS)[None, :]
+    for tap in tl.range(9, num_stages=STAGES):
+        y = row + tap // 3 - 1
+        column = left + tap % 3 - 1
+        seen = load_tile(x, y, column, height, width, CHANNELS, PIXELS, DESCRIPTORS)
+        gates = product(seen, tl.load(weight + tap * (CHANNELS * 4 * CHANNELS)), gates)
+    return gates
 
 
 @triton.jit
@@ -58,83 +84,42 @@ def _conv_lstm_cell_kernel(
     next_dilation,
     CHANNELS: tl.constexpr,
     FIRST: tl.constexpr,
-    PART: tl.constexpr,
     PIXELS: tl.constexpr,
     STAGES: tl.constexpr,
     DESCRIPTORS: tl.constexpr,
     RESIDENT: tl.constexpr,
 ):
-    GATES: tl.constexpr = 4 * PART
-    part = tl.program_id(1)
-    b = tl.load(bias + part * GATES + tl.arange(0, GATES))
-    weight += part * (18 * CHANNELS * GATES)
-    weight_h = weight + 9 * CHANNELS * GATES
-    weights = load_weights(weight, CHANNELS, GATES) if RESIDENT else None
-    weights_h = load_weights(weight_h, CHANNELS, GATES) if RESIDENT and not FIRST else None
-    total = tl.zeros((16, PART), tl.float32)
-    here = tl.zeros((PIXELS, GATES), tl.float32)
-    below = tl.zeros((PIXELS, GATES), tl.float32)
-    first, end = share(height, width, 1, PIXELS)
-    for step in tl.range(first - 2, end, num_stages=STAGES, disable_licm=True):
-        row, left = place(step, height, 1, PIXELS)
-        gates, here, below = step_on(
-            here,
-            below,
-            tl.zeros((PIXELS, GATES), tl.float32),
-            x,
-            row,
-            left,
-            weight,
-            weights,
-            height,
-            width,
-            1,
-            CHANNELS,
-            GATES,
-            PIXELS,
-            DESCRIPTORS,
-            RESIDENT,
+    b = tl.load(bias + tl.arange(0, 4 * CHANNELS))
+    total = tl.zeros((16, CHANNELS), tl.float32)
+    across = tl.cdiv(width, PIXELS)
+    # Hoisted out of the loop, what is the same for all tiles takes registers until they spill.
+    for tile in tl.range(tl.program_id(0), height * across, tl.num_programs(0), disable_licm=True):
+        row = tile // across
+        left = tile % across * PIXELS
+        gates = tl.zeros((PIXELS, 4 * CHANNELS), tl.float32)
+        gates = _convolve(
+            gates, x, weight, row, left, height, width, CHANNELS, PIXELS, STAGES, DESCRIPTORS
         )
         if not FIRST:
-            gates, here, below = step_on(
-                gates,
-                here,
-                below,
-                old_h,
-                row,
-                left,
-                weight_h,
-                weights_h,
-                height,
-                width,
-                1,
-                CHANNELS,
-                GATES,
-                PIXELS,
-                DESCRIPTORS,
-                RESIDENT,
+            w = weight + 9 * CHANNELS * 4 * CHANNELS
+            gates = _convolve(
+                gates, old_h, w, row, left, height, width, CHANNELS, PIXELS, STAGES, DESCRIPTORS
             )
-        # Sums that were begun before this program came are another's.
-        row = tl.where(step >= first, row - 1, height)
-        gates = (gates + b[None, :]).reshape(PIXELS, 2, 2, PART).permute(0, 3, 1, 2)
+        # i, g, o, f: in the layout of a product, columns a quarter apart are in one thread.
+        gates = (gates + b[None, :]).reshape(PIXELS, 2, 2, CHANNELS).permute(0, 3, 1, 2)
         pairs = tl.split(gates)
         i, o = tl.split(pairs[0])
         g, f = tl.split(pairs[1])
         cell = tl.sigmoid(i) * _tanh(g)
-        # Frames of floats as fine as a part: its pixels are CHANNELS apart.
-        pixel = tl.arange(0, PIXELS)
-        inside = ((row >= 0) & (row < height) & (left + pixel < width))[:, None]
-        start = (row * tl.cast(width, tl.int64) + left) * CHANNELS + part * PART
-        offset = pixel[:, None] * CHANNELS + tl.arange(0, PART)[None, :]
         if not FIRST:
-            cell += tl.sigmoid(f) * tl.load(old_c + start + offset, mask=inside, other=0.0)
-        tl.store(c + start + offset, cell, mask=inside)
+            cell += tl.sigmoid(f) * load_tile(
+                old_c, row, left, height, width, CHANNELS, PIXELS, False
+            )
+        store_tile(c, cell, row, left, height, width, CHANNELS, PIXELS, False)
         hidden = (tl.sigmoid(o) * _tanh(cell)).to(weight.dtype.element_ty)
-        tl.store(h + start + offset, hidden, mask=inside)
+        store_tile(h, hidden, row, left, height, width, CHANNELS, PIXELS, DESCRIPTORS)
         total = tap_sums(total, hidden, row, left, height, width, next_dilation, PIXELS)
-    tap = tl.arange(0, 16)[:, None]
-    row = sums + (tl.program_id(0) * 9 + tap) * CHANNELS + part * PART
-    tl.store(row + tl.arange(0, PART)[None, :], total, mask=tap < 9)
+    store_partial(sums, total, CHANNELS)
 
 
 def launch(
@@ -151,14 +136,34 @@ def launch(
     height, width, channels = x.shape
     new_h, new_c = torch.empty_like(x), x.new_empty(x.shape, dtype=torch.float32)
     sums = sums_like(new_h, tile, next_dilation)
+    if tile.gluon:
+        with torch.cuda.device_of(x):
+            gluon_cell_kernel[(tile.programs(x),)](
+                tile.block(x),
+                None if h is None else tile.block(h.contiguous()),
+                None if c is None else c.contiguous(),
+                weight.contiguous(),
+                bias.contiguous(),
+                new_h,
+                new_c,
+                sums,
+                height,
+                width,
+                next_dilation,
+                CHANNELS=channels,
+                FIRST=h is None,
+                PIXELS=tile.pixels,
+                num_warps=tile.warps,
+            )
+        return new_h, new_c, sums
     with torch.cuda.device_of(x):
-        _conv_lstm_cell_kernel[(tile.programs(x), channels // _PART)](
+        _conv_lstm_cell_kernel[(tile.programs(x),)](
             tile.block(x),
             None if h is None else tile.block(h.contiguous()),
             None if c is None else c.contiguous(),
             weight.contiguous(),
             bias.contiguous(),
-            new_h,
+            tile.block(new_h),
             new_c,
             sums,
             height,
@@ -166,7 +171,6 @@ def launch(
             next_dilation,
             CHANNELS=channels,
             FIRST=h is None,
-            PART=_PART,
             **tile.options(),
         )
     return new_h, new_c, sums
@@ -187,8 +191,8 @@ def conv_lstm_cell(
         x: [H, W, C], any H, W >= 1; C is 32 or 64. float16, bfloat16 or float32.
         h: hidden state like x; None, with c, is zero.
         c: cell state [H, W, C], float32.
-        weight: [C / 16, 18, C, 64] of `cell_weight`, the taps of x before those of h; x's dtype.
-        bias: [4 C] float32 of `cell_bias`.
+        weight: [18, C, 4 C] of `cell_weight`, the taps of x before those of h; x's dtype.
+        bias: [4 C] float32, in the same order.
         next_dilation: of the convolution that reads the hidden state, 1 or more.
 
     Returns:
@@ -214,24 +218,14 @@ def _(
 
 
 def cell_weight(i: Tensor, f: Tensor, g: Tensor, o: Tensor) -> Tensor:
-    """The kernel's weight [C / 16, 18, C, 64] from the gates' [C, 2 C, 3, 3].
+    """The kernel's weight [18, C, 4 C] from the gates' [C, 2 C, 3, 3], or bias [4 C] from [C].
 
-    A part is 16 channels, their i first, then g, o and f.
+    Outputs are all i, then g, o and f.
     """
-    gates = _by_parts(i, f, g, o).flatten(0, 1)
-    weight = torch.cat([conv_weight(half) for half in gates.chunk(2, dim=1)])
-    return weight.unflatten(2, (-1, 4 * _PART)).permute(2, 0, 1, 3).contiguous()
-
-
-def cell_bias(i: Tensor, f: Tensor, g: Tensor, o: Tensor) -> Tensor:
-    """The kernel's bias [4 C] from the gates' [C], ordered likewise."""
-    return _by_parts(i, f, g, o).flatten()
-
-
-def _by_parts(i: Tensor, f: Tensor, g: Tensor, o: Tensor) -> Tensor:
-    """[C / 16, 64, …] from four [C, …]."""
-    gates = torch.stack((i, g, o, f)).unflatten(1, (-1, _PART))
-    return gates.transpose(0, 1).flatten(1, 2)
+    gates = torch.cat((i, g, o, f))
+    if gates.dim() == 1:
+        return gates
+    return torch.cat([conv_weight(half) for half in gates.chunk(2, dim=1)])
 
 
 def conv_lstm_cell_reference(
@@ -243,12 +237,10 @@ def conv_lstm_cell_reference(
     next_dilation: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same in PyTorch's own operators, in the dtype of its arguments."""
-    weight = torch.cat(list(weight), dim=2)
     gates = convolved(x, weight[:9], 1) + bias
     if h is not None:
         gates = gates + convolved(h, weight[9:], 1)
-    parts = gates.unflatten(2, (-1, 4, _PART))
-    i, g, o, f = (gate.flatten(2) for gate in parts.unbind(3))
+    i, g, o, f = gates.chunk(4, dim=2)
     cell = i.sigmoid() * g.tanh()
     if c is not None:
         cell = cell + f.sigmoid() * c

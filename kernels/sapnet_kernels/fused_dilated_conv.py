@@ -28,16 +28,14 @@ from sapnet_kernels.walk import load_weights, place, share, step_on
 
 TILES = {
     32: [
-        Tile(128, warps=4, programs_per_sm=3, resident=True),
-        Tile(128, warps=8, programs_per_sm=2, resident=True),
-        Tile(64, warps=4, programs_per_sm=4, resident=True),
-        Tile(64, warps=4, programs_per_sm=3),
+        Tile(64, warps=4, programs_per_sm=3, resident=True),
+        Tile(128, warps=4, stages=2, programs_per_sm=2, resident=True),
+        Tile(64, warps=4, programs_per_sm=2),
         Tile(64, warps=4, programs_per_sm=3, descriptors=False),
         Tile(128, warps=8, programs_per_sm=1, descriptors=False),
     ],
     64: [
         Tile(64, warps=4, stages=2, programs_per_sm=1, resident=True),
-        Tile(128, warps=8, stages=2, programs_per_sm=1, resident=True),
         Tile(64, warps=8, stages=2, programs_per_sm=1),
         Tile(64, warps=8, stages=2, programs_per_sm=1, descriptors=False),
     ],
@@ -73,7 +71,8 @@ def _fused_dilated_conv_kernel(
     b = tl.load(bias + channel)
     if SCALE:
         s = tl.load(scale + channel)
-    weights = load_weights(weight, CHANNELS_IN, CHANNELS) if RESIDENT else None
+    block = tl.arange(0, CHANNELS_IN)[:, None] * CHANNELS + channel[None, :]
+    weights = load_weights(weight, block, CHANNELS_IN * CHANNELS) if RESIDENT else None
     total = tl.zeros((16, CHANNELS), tl.float32)
     here = tl.zeros((PIXELS, CHANNELS), tl.float32)
     below = tl.zeros((PIXELS, CHANNELS), tl.float32)
@@ -89,11 +88,12 @@ def _fused_dilated_conv_kernel(
             left,
             weight,
             weights,
+            block,
             height,
             width,
             dilation,
             CHANNELS_IN,
-            CHANNELS,
+            CHANNELS_IN * CHANNELS,
             PIXELS,
             DESCRIPTORS,
             RESIDENT,

@@ -26,7 +26,7 @@ class Launch:
         run: runs it once by a tile.
         flop: floating-point operations of one pixel.
         bytes: that one pixel takes to and from memory, each tensor once.
-        asked_bytes: that one pixel asks the caches for, each column of taps by itself.
+        asked_bytes: that one pixel asks the caches for, as its kernel does.
     """
 
     op: str
@@ -67,7 +67,7 @@ def layer_launches(
         yield Launch("fused_dilated_conv", tiles, x, dilation, convolve, flop, 3 * row, 5 * row)
 
     c = x.new_zeros(x.shape, dtype=torch.float32)
-    gates = x.new_zeros(channels // 16, 18, channels, 64)
+    gates = x.new_zeros(18, channels, 4 * channels)
     yield Launch(
         "conv_lstm_cell",
         conv_lstm_cell.TILES[channels],
@@ -76,7 +76,7 @@ def layer_launches(
         lambda tile: conv_lstm_cell.launch(tile, x, x, c, gates, bias, 1),
         flop=2 * 9 * 2 * channels * 4 * channels,
         bytes=3 * row + 2 * 4 * channels,
-        asked_bytes=(6 * channels // 16 + 1) * row + 2 * 4 * channels,
+        asked_bytes=19 * row + 2 * 4 * channels,
     )
 
 

@@ -15,9 +15,8 @@ from sapnet_kernels.tuning import chosen
 from sapnet_kernels.walk import load_weights, place, share, step_on
 
 TILES = [
-    Tile(128, warps=4, programs_per_sm=3, resident=True),
-    Tile(64, warps=4, programs_per_sm=4, resident=True),
-    Tile(64, warps=4, programs_per_sm=4),
+    Tile(64, warps=4, programs_per_sm=3, resident=True),
+    Tile(64, warps=4, programs_per_sm=3),
     Tile(64, warps=4, programs_per_sm=3, descriptors=False),
     Tile(128, warps=8, programs_per_sm=1, descriptors=False),
 ]
@@ -43,7 +42,8 @@ def _output_conv_kernel(
 ):
     output = tl.arange(0, OUTPUTS)
     b = tl.load(bias + output)
-    weights = load_weights(weight, CHANNELS, OUTPUTS) if RESIDENT else None
+    block = tl.arange(0, CHANNELS)[:, None] * OUTPUTS + output[None, :]
+    weights = load_weights(weight, block, CHANNELS * OUTPUTS) if RESIDENT else None
     here = tl.zeros((PIXELS, OUTPUTS), tl.float32)
     below = tl.zeros((PIXELS, OUTPUTS), tl.float32)
     first, end = share(height, width, 1, PIXELS)
@@ -58,11 +58,12 @@ def _output_conv_kernel(
             left,
             weight,
             weights,
+            block,
             height,
             width,
             1,
             CHANNELS,
-            OUTPUTS,
+            CHANNELS * OUTPUTS,
             PIXELS,
             DESCRIPTORS,
             RESIDENT,

@@ -12,10 +12,13 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.experimental.gluon.language import NVMMASharedLayout, bfloat16, float16
+from triton.experimental.gluon.nvidia.hopper import TensorDescriptor as GluonDescriptor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 # Without a device a few programs share the tiles, so that each has more than one.
 _PROGRAMS_WITHOUT_DEVICE = 3
+_GLUON_TYPES = {torch.float16: float16, torch.bfloat16: bfloat16}
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Tile:
             not element by element.
         resident: all weights stay in shared memory, where the matrix units of compute
             capability 9.0 and 10.0 take them from, and are not loaded for each tile anew.
+        gluon: the kernel of capability 9.0 alone, for 16 bits.
     """
 
     pixels: int
@@ -40,9 +44,12 @@ class Tile:
     programs_per_sm: int = 1
     descriptors: bool = True
     resident: bool = False
+    gluon: bool = False
 
     def runs_on(self, capability: int) -> bool:
         """Whether it is made for a compute capability such as 90."""
+        if self.gluon:
+            return capability == 90
         if self.descriptors != (capability >= 90):
             return False
         return not self.resident or capability < 120
@@ -53,7 +60,11 @@ class Tile:
             height, width, channels = x.shape
             # PyTorch leaves the strides of an axis of length 1 to chance.
             strides = [width * channels, channels, 1]
-            return TensorDescriptor(x, [height, width, channels], strides, [1, self.pixels, channels])
+            shape, block = [height, width, channels], [1, self.pixels, channels]
+            if self.gluon:
+                layout = NVMMASharedLayout.get_default_for(block, _GLUON_TYPES[x.dtype])
+                return GluonDescriptor(x, shape, strides, block, layout)
+            return TensorDescriptor(x, shape, strides, block)
         return x
 
     def programs(self, x: Tensor) -> int:

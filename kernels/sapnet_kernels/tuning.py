@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -29,17 +29,22 @@ def key(op: str, x: Tensor, dilation: int) -> str:
     return f"{op}, {device}, {dtype}, {x.shape[2]} channels, dilation {dilation}, 2^{bucket} pixels"
 
 
-def runnable(tiles: Sequence[Tile], device: torch.device) -> list[Tile]:
-    """The tiles of a list that are made for a device."""
-    if device.type != "cuda":
-        return list(tiles)
-    major, minor = torch.cuda.get_device_capability(device)
-    return [tile for tile in tiles if tile.runs_on(10 * major + minor)]
+def runnable(tiles: Sequence[Tile], x: Tensor) -> list[Tile]:
+    """The tiles of a list that are made for the device and dtype of a frame."""
+    if x.device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(x.device)
+        tiles = [tile for tile in tiles if tile.runs_on(10 * major + minor)]
+    else:
+        tiles = [tile for tile in tiles if not tile.gluon]
+    if x.dtype != torch.float32:
+        return tiles
+    # For comparison only, and twice as large: nothing is held or loaded ahead.
+    return [replace(tile, stages=1, resident=False) for tile in tiles if not tile.gluon]
 
 
 def chosen(op: str, tiles: Sequence[Tile], x: Tensor, dilation: int) -> Tile:
     """The tile to run `op` by on the frame `x` [H, W, C]."""
-    return _chosen.get(key(op, x, dilation)) or runnable(tiles, x.device)[0]
+    return _chosen.get(key(op, x, dilation)) or runnable(tiles, x)[0]
 
 
 def tune(
@@ -60,7 +65,7 @@ def tune(
         file: JSON; None is `cache_file()`. One that cannot be read is written anew.
     """
     file = file or cache_file()
-    name, usable = key(op, x, dilation), runnable(tiles, x.device)
+    name, usable = key(op, x, dilation), runnable(tiles, x)
     known = _read(file)
     tile = next((tile for tile in usable if asdict(tile) == known.get(name)), None)
     if tile is None:

@@ -39,20 +39,18 @@ def place(step, height, dilation, PIXELS: tl.constexpr):
 
 
 @triton.jit
-def load_weights(weight, CHANNELS_IN: tl.constexpr, CHANNELS: tl.constexpr):
-    """[CHANNELS_IN, CHANNELS] of each of nine taps at `weight`."""
-    block = tl.arange(0, CHANNELS_IN)[:, None] * CHANNELS + tl.arange(0, CHANNELS)[None, :]
-    size: tl.constexpr = CHANNELS_IN * CHANNELS
+def load_weights(weight, block, SIZE: tl.constexpr):
+    """Of each of nine taps the matrix at the offsets `block` of `weight`, SIZE values apart."""
     return (
-        tl.load(weight + 0 * size + block),
-        tl.load(weight + 1 * size + block),
-        tl.load(weight + 2 * size + block),
-        tl.load(weight + 3 * size + block),
-        tl.load(weight + 4 * size + block),
-        tl.load(weight + 5 * size + block),
-        tl.load(weight + 6 * size + block),
-        tl.load(weight + 7 * size + block),
-        tl.load(weight + 8 * size + block),
+        tl.load(weight + 0 * SIZE + block),
+        tl.load(weight + 1 * SIZE + block),
+        tl.load(weight + 2 * SIZE + block),
+        tl.load(weight + 3 * SIZE + block),
+        tl.load(weight + 4 * SIZE + block),
+        tl.load(weight + 5 * SIZE + block),
+        tl.load(weight + 6 * SIZE + block),
+        tl.load(weight + 7 * SIZE + block),
+        tl.load(weight + 8 * SIZE + block),
     )
 
 
@@ -66,18 +64,20 @@ def step_on(
     left,
     weight,
     weights,
+    block,
     height,
     width,
     dilation,
     CHANNELS_IN: tl.constexpr,
-    CHANNELS: tl.constexpr,
+    SIZE: tl.constexpr,
     PIXELS: tl.constexpr,
     DESCRIPTORS: tl.constexpr,
     RESIDENT: tl.constexpr,
 ):
-    """What the tile of `x` at (row, left) adds to the outputs above it, beside it and below."""
-    block = tl.arange(0, CHANNELS_IN)[:, None] * CHANNELS + tl.arange(0, CHANNELS)[None, :]
-    size: tl.constexpr = CHANNELS_IN * CHANNELS
+    """What the tile of `x` at (row, left) adds to the outputs above it, beside it and below.
+
+    `weights` is what `load_weights` gave of the other arguments, or, unless RESIDENT, None.
+    """
     for tap in tl.static_range(3):
         column = left + (tap - 1) * dilation
         seen = load_tile(x, row, column, height, width, CHANNELS_IN, PIXELS, DESCRIPTORS)
@@ -86,7 +86,7 @@ def step_on(
             here = product(seen, weights[3 + tap], here)
             below = product(seen, weights[tap], below)
         else:
-            done = product(seen, tl.load(weight + (6 + tap) * size + block), done)
-            here = product(seen, tl.load(weight + (3 + tap) * size + block), here)
-            below = product(seen, tl.load(weight + tap * size + block), below)
+            done = product(seen, tl.load(weight + (6 + tap) * SIZE + block), done)
+            here = product(seen, tl.load(weight + (3 + tap) * SIZE + block), here)
+            below = product(seen, tl.load(weight + tap * SIZE + block), below)
     return done, here, below

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_kernels.conv_lstm_cell import cell_bias, cell_weight, conv_lstm_cell
+from sapnet_kernels.conv_lstm_cell import cell_weight, conv_lstm_cell
 from sapnet_kernels.fused_dilated_conv import conv_weight, fused_dilated_conv
 from sapnet_kernels.launches import image_launches, layer_launches
 from sapnet_kernels.output_conv import output_conv, output_weight
@@ -74,7 +74,7 @@ class FusedExecutor:
     def _take(self, network: SAPNet) -> None:
         layers = (network.conv_i, network.conv_f, network.conv_g, network.conv_o)
         weights, biases = zip(*(self._floats(layer) for layer in layers), strict=True)
-        self._gates = cell_weight(*weights).to(self._dtype), cell_bias(*biases)
+        self._gates = cell_weight(*weights).to(self._dtype), cell_weight(*biases)
         weight, bias = self._floats(network.conv0)
         weight = F.pad(conv_weight(weight), (0, 0, 0, _PAIR - 6))
         self._entry = weight.to(self._dtype).contiguous(), bias
@@ -154,12 +154,17 @@ class FusedExecutor:
         """[3, H, W] to the last stage's estimate."""
         twice = torch.cat((image, image)).to(self._dtype)
         rainy = F.pad(twice, (0, 0, 0, 0, 0, _PAIR - 6)).permute(1, 2, 0).contiguous()
-        pair = rainy
-        h = c = None
-        for stage in range(self._stages):
-            if stage:
-                pair, _ = fused_dilated_conv(x, *self._again, None, rainy, 1, 0, relu=False)
-            x, _ = fused_dilated_conv(pair, *self._entry, None, None, 1, 0)
-            h, c, sums = conv_lstm_cell(x, h, c, *self._gates, self._units.dilations[0])
-            x = self._units(h, sums)
-        return output_conv(x, *self._exit, image)
+        x, h, c = self._stage(rainy, None, None)
+        for _ in range(self._stages - 1):
+            pair, _ = fused_dilated_conv(x, *self._again, None, rainy, 1, 0, relu=False)
+            x, h, c = self._stage(pair, h, c)
+        estimate: Tensor = output_conv(x, *self._exit, image)
+        return estimate
+
+    def _stage(
+        self, pair: Tensor, h: Tensor | None, c: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Features, [H, W, C], of the rainy image and an estimate; the next state."""
+        x, _ = fused_dilated_conv(pair, *self._entry, None, None, 1, 0)
+        h, c, sums = conv_lstm_cell(x, h, c, *self._gates, self._units.dilations[0])
+        return self._units(h, sums), h, c

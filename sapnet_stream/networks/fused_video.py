@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_kernels.conv_lstm_cell import cell_bias, cell_weight, conv_lstm_cell
+from sapnet_kernels.conv_lstm_cell import cell_weight, conv_lstm_cell
 from sapnet_kernels.fused_dilated_conv import conv_weight, fused_dilated_conv
 from sapnet_kernels.launches import layer_launches
 from sapnet_stream.networks.folded_video import entry_input, entry_parameters
@@ -52,7 +52,7 @@ class FusedVideo:
             weight = F.pad(conv_weight(weight), (0, _OUTPUTS - self._outputs))
             self._exit = weight.to(dtype), bias
             weight, bias = self._floats(network.gates)
-            weight, bias = cell_weight(*weight.chunk(4)), cell_bias(*bias.chunk(4))
+            weight, bias = (cell_weight(*gates.chunk(4)) for gates in (weight, bias))
             self._gates = weight.to(dtype), bias
             self._units = FusedUnits(network.pdus, device, dtype)
 

@@ -35,7 +35,7 @@ class Everything(nn.Module):
             self.register_buffer(name, torch.randn(shape, device=device) / 20)
 
         random("entry", 9, 16, 32)
-        random("gates", 2, 18, 32, 64)
+        random("gates", 18, 32, 128)
         random("conv", 9, 32, 32)
         random("exit", 9, 32, 16)
         random("heads", 34, 288)

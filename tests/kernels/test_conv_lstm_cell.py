@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from sapnet_kernels.conv_lstm_cell import (
     TILES,
-    cell_bias,
     cell_weight,
     conv_lstm_cell,
     conv_lstm_cell_reference,
@@ -17,11 +16,12 @@ from sapnet_kernels.conv_lstm_cell import (
 )
 from sapnet_kernels.tap_sums import tap_sums_reference
 from sapnet_kernels.tile import Tile
+from sapnet_kernels.tuning import runnable
 from sapnet_stream.networks.blocks import conv_lstm_update
 
 AssertNear = Callable[[Tensor, Tensor, torch.dtype], None]
 Arguments = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-SMALL = Tile(64, warps=4)
+SMALL = Tile(64, warps=4, stages=1)
 
 
 def arguments(
@@ -35,7 +35,7 @@ def arguments(
         torch.rand(height, width, channels, device=device).to(dtype),
         torch.randn(height, width, channels, device=device).to(dtype),
         torch.randn(height, width, channels, device=device),
-        (torch.randn(channels // 16, 18, channels, 64, device=device) / 20).to(dtype),
+        (torch.randn(18, channels, 4 * channels, device=device) / 20).to(dtype),
         torch.randn(4 * channels, device=device),
     )
 
@@ -85,10 +85,16 @@ def test_16_bit(
     check(arguments(9, 18, device, channels, dtype), first, assert_near)
 
 
-@pytest.mark.parametrize("tile", TILES[32])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("channels", [32, 64])
 @pytest.mark.usefixtures("poisoned")
-def test_every_tile(tile: Tile, device: torch.device, assert_near: AssertNear) -> None:
-    check(arguments(17, 35, device), False, assert_near, tile)
+def test_every_tile(
+    channels: int, dtype: torch.dtype, device: torch.device, assert_near: AssertNear
+) -> None:
+    given = arguments(17, 150, device, channels, dtype)
+    for tile in runnable(TILES[channels], given[0]):
+        for first in (False, True):
+            check(given, first, assert_near, tile)
 
 
 def test_gates_are_those_of_the_networks(device: torch.device) -> None:
@@ -96,8 +102,8 @@ def test_gates_are_those_of_the_networks(device: torch.device) -> None:
     i, f, g, o = gates
     cell = torch.randn(3, 4, 32, dtype=torch.float64, device=device)
     expected = conv_lstm_update(i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid(), cell)
-    bias = cell_bias(*(gate[0, 0] for gate in gates))
-    x, weight = torch.zeros(1, 1, 32, device=device).double(), cell.new_zeros(2, 18, 32, 64)
+    bias = cell_weight(*(gate[0, 0] for gate in gates))
+    x, weight = torch.zeros(1, 1, 32, device=device).double(), cell.new_zeros(18, 32, 128)
     h, c, _ = conv_lstm_cell_reference(x, x, cell[:1, :1], weight, bias, 1)
     torch.testing.assert_close((h[0, 0], c[0, 0]), (expected[0][0, 0], expected[1][0, 0]))
 
@@ -112,7 +118,7 @@ def test_weights_are_those_of_the_layers(channels: int) -> None:
         expected = conv_lstm_update(i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid(), c)
         weight = cell_weight(*(layer.weight for layer in layers))
         biases = [layer.bias for layer in layers if layer.bias is not None]
-        new_h, new_c, _ = conv_lstm_cell_reference(x, h, c, weight, cell_bias(*biases), 1)
+        new_h, new_c, _ = conv_lstm_cell_reference(x, h, c, weight, cell_weight(*biases), 1)
         torch.testing.assert_close((new_h, new_c), expected)
 
 

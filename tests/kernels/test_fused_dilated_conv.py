@@ -15,9 +15,10 @@ from sapnet_kernels.fused_dilated_conv import (
 )
 from sapnet_kernels.tap_sums import tap_sums_reference
 from sapnet_kernels.tile import Tile
+from sapnet_kernels.tuning import runnable
 
 AssertNear = Callable[[Tensor, Tensor, torch.dtype], None]
-SMALL = Tile(64, warps=4)
+SMALL = Tile(64, warps=4, stages=1)
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,12 @@ def test_16_bit(
     check(inputs(19, 21, device, channels, dtype), 4, 8, assert_near)
 
 
-@pytest.mark.parametrize("number", range(len(TILES[32])))
+@pytest.mark.parametrize("channels", [32, 64])
 @pytest.mark.usefixtures("poisoned")
-def test_every_tile(number: int, device: torch.device, assert_near: AssertNear) -> None:
-    check(inputs(33, 47, device), 2, 2, assert_near, TILES[32][number])
+def test_every_tile(channels: int, device: torch.device, assert_near: AssertNear) -> None:
+    given = inputs(33, 47, device, (channels, channels), torch.float16)
+    for tile in runnable(TILES[channels], given.x):
+        check(given, 2, 2, assert_near, tile)
 
 
 @pytest.mark.usefixtures("poisoned")

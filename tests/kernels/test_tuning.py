@@ -10,7 +10,7 @@ import torch
 from sapnet_kernels import tuning
 from sapnet_kernels.tile import Tile
 
-TILES = [Tile(64, warps=4), Tile(128, warps=4), Tile(256, warps=8)]
+TILES = [Tile(size, warps=4, stages=1) for size in (64, 128, 256)]
 
 
 @pytest.fixture(autouse=True)
