@@ -22,7 +22,7 @@ def video(dtype: torch.dtype, *, moving: bool) -> Callable[[object, Tensor], Cal
     def prepare(_: object, image: Tensor) -> Callable[[], object]:
         executor = FoldedVideo(load_video_network(), device=image.device, dtype=dtype)
         height, width = image.shape[2:]
-        frames = cycle(_frames(height, width, STEP_PX if moving else 0))
+        frames = cycle(moving_scene(height, width, STEP_PX if moving else 0))
         state = executor.initial(height, width)
 
         def call() -> None:
@@ -36,7 +36,7 @@ def video(dtype: torch.dtype, *, moving: bool) -> Callable[[object, Tensor], Cal
     return prepare
 
 
-def _frames(height: int, width: int, step: int) -> list[Tensor]:
+def moving_scene(height: int, width: int, step: int) -> list[Tensor]:
     """A smooth scene behind drops, [1, 3, H, W] each, to be shown in a circle."""
     generator = torch.Generator().manual_seed(0)
     size = (height, width + FRAMES * step)

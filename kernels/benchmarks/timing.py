@@ -1,4 +1,4 @@
-"""Timing on a GPU: contenders in turn, each with a cold L2 cache, and the rows of a results file."""
+"""Timing on a GPU: contenders in turn, each with a cold L2 cache, and a file of results."""
 
 import csv
 import gc
@@ -41,14 +41,20 @@ class ColdTimer:
 
 
 def recorded(call: Call) -> Call:
-    """What replays `call` as a CUDA graph; cuDNN has chosen and compilers are done before."""
+    """`call` as a CUDA graph; its result lies where the next replay writes its own."""
+    # cuDNN chooses and compilers work before, which cannot be recorded.
     for _ in range(2):
         call()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        call()
-    return graph.replay
+        result = call()
+
+    def replay() -> object:
+        graph.replay()
+        return result
+
+    return replay
 
 
 def in_turn(
