@@ -127,7 +127,7 @@ def cell(height: int, width: int, device: torch.device, channels: int) -> Case:
         return conv_lstm_cell.conv_lstm_cell_reference(*floats, 1)[:2]
 
     # From a channel's gates side by side to gate after gate: i, g, o, f.
-    blocks = torch.cat(weight.chunk(2), dim=1).unflatten(2, (channels, 4))
+    blocks = torch.cat(weight.chunk(2), dim=1).view(9, -1, channels, 4)
     kernel = _kernel(blocks.transpose(2, 3).flatten(2))
     narrow_bias = bias.view(channels, 4).t().flatten().to(DTYPE)
     frame, hidden, old = _frame(x), _frame(h), _frame(c)
@@ -153,10 +153,10 @@ def entry(height: int, width: int, device: torch.device, channels: int) -> Case:
         return (entry_conv.launch(tile, image, estimate, weight, bias),)
 
     def reference() -> Sequence[Tensor]:
-        images = (t.to(DTYPE).float() for t in (image, estimate))
-        return (entry_conv.entry_conv_reference(*images, weight.float(), bias),)
+        first, second = (t.to(DTYPE).float() for t in (image, estimate))
+        return (entry_conv.entry_conv_reference(first, second, weight.float(), bias),)
 
-    kernel, narrow_bias = _kernel(weight[:54].unflatten(0, (9, 6))), bias.to(DTYPE)
+    kernel, narrow_bias = _kernel(weight[:54].view(9, 6, -1)), bias.to(DTYPE)
 
     def baseline() -> object:
         joined = torch.cat((image, estimate))[None]
@@ -213,7 +213,7 @@ def _attention(channels: int, device: torch.device) -> tuple[Tensor, Tensor, Ten
 
 def _kernel(weight: Tensor) -> Tensor:
     """[O, I, 3, 3], channels last, of [9, I, O]."""
-    kernel = weight.unflatten(0, (3, 3)).permute(3, 2, 0, 1)
+    kernel = weight.view(3, 3, *weight.shape[1:]).permute(3, 2, 0, 1)
     return kernel.contiguous(memory_format=torch.channels_last)
 
 
