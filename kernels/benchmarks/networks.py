@@ -8,6 +8,7 @@ is named and not timed, and the exit status is 1.
 
 import argparse
 import copy
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -226,10 +227,9 @@ def main() -> int:
         rows = measure(what, size, calls, options.runs, timer)
         results.add(rows)
         red = red or any("red" in str(row.get("note")) for row in rows)
-        if options.profiles and size == SIZES[2]:
-            path = options.profiles / f"{what.split(',')[0].lower()}.txt"
-            if not path.exists():
-                profile(calls[OURS], path)
+        if options.profiles and size == SIZES[2] and COMPILED not in calls:
+            name = re.sub(r"\W+", "_", what).lower()
+            profile(calls[OURS], options.profiles / f"{name}.txt")
         calls.clear()
         free_memory()
 

@@ -36,7 +36,7 @@ from sapnet_kernels.tuning import chosen
 LIMITS = (4e-3, 6e-4)
 # Of sums over two million pixels; a border row that is counted or not makes five times as much.
 SUMS_LIMITS = (1e-4, 1e-4)
-PYTORCH = "cuDNN and PyTorch"
+OURS, PYTORCH = "ours", "cuDNN and PyTorch"
 COPY, PRODUCT = "copy of 1 GiB", "product of 8192 x 8192"
 
 
@@ -93,7 +93,7 @@ def measure(case: Case, runs: int, timer: Callable[[Call], float]) -> list[Row]:
     best = chosen(launch.op, right, launch.x, launch.dilation)
     calls = {name(tile): recorded(partial(launch.run, tile)) for tile in right}
     others = {
-        "ours": recorded(partial(case.whole, best)),
+        OURS: recorded(partial(case.whole, best)),
         PYTORCH: recorded(case.baseline),
         "torch.compile": recorded(_compiled(case.baseline)),
     }
