@@ -15,7 +15,7 @@ from torch import Tensor
 from sapnet_kernels import conv_lstm_cell, entry_conv, fused_dilated_conv, output_conv
 from sapnet_kernels.attention_scale import attention_scale
 from sapnet_kernels.launches import Launch, image_launches, layer_launches
-from sapnet_kernels.tap_sums import sums_like
+from sapnet_kernels.tap_sums import tap_sums_reference
 from sapnet_kernels.tile import Tile
 from sapnet_kernels.tuning import chosen
 
@@ -73,24 +73,26 @@ def convolution(
     bias = _random(channels, device=device).float()
     residual = torch.rand_like(x) if with_residual else None
     skip, squeeze, expand = _attention(channels, device)
-    heads = torch.randn(channels + len(squeeze), 9 * channels, device=device) / 100
-    heads_bias = heads[:, 0].contiguous()
     scale = torch.rand(channels, device=device)
-    wide = expand.float()
 
     def run(tile: Tile) -> Sequence[Tensor]:
         given = x, weight, bias, scale, residual
         return fused_dilated_conv.launch(tile, *given, dilation, dilation, True)
 
     launch = _launch("fused_dilated_conv", x, channels, dilation, run)
-    sums = torch.rand_like(sums_like(x, launch.tiles[0], dilation)) * 100
     if residual is None:
         tile = chosen(launch.op, launch.tiles, x, dilation)
         launch = replace(launch, tiles=[tile], bytes=launch.bytes - channels * DTYPE.itemsize)
 
+    heads = torch.cat((skip, squeeze)).float()
+    from_taps = heads @ weight.float().permute(2, 0, 1).flatten(1)
+    scales = from_taps, heads @ bias, expand.float(), height * width
+    # As many partials as the convolution before would leave.
+    count = launch.tiles[0].programs(x)
+    sums = (tap_sums_reference(x.float(), dilation) / count).repeat(count, 1, 1)
+
     def whole(tile: Tile) -> object:
-        s = attention_scale(sums, heads, heads_bias, wide, height * width)
-        given = x, weight, bias, s, residual
+        given = x, weight, bias, attention_scale(sums, *scales), residual
         return fused_dilated_conv.launch(tile, *given, dilation, dilation, True)
 
     def reference() -> Sequence[Tensor]:

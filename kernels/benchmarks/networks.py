@@ -30,6 +30,7 @@ from benchmarks.timing import (
     recorded,
     spread,
 )
+from sapnet_stream.bench_compiled import compiled_network
 from sapnet_stream.bench_video import STEP_PX, moving_scene
 from sapnet_stream.networks.background import LONG, STATISTICS
 from sapnet_stream.networks.folded import FoldedExecutor
@@ -49,18 +50,20 @@ FOLDED = "folded, float16 channels last, CUDA graph"
 COMPILED = "folded, float16, torch.compile max-autotune, CUDA graph"
 OURS = "fused, float16"
 Add = Callable[[str, str, dict[str, Call]], None]
+# Of torch.compile: the graph is ours to record.
+MODE = "max-autotune-no-cudagraphs"
 LEAST_DB = 50.0
 """Of a result to the one in float32: what 16 bits cost is far less, what is wrong far more."""
 
 
 def image_contenders(network: SAPNet, image: Tensor, compiling: bool) -> dict[str, Call]:
     """The six-stage network on [1, 3, H, W]; first the one that the others are checked by."""
-    folded = FoldedExecutor(network, device=image.device, dtype=HALF)
     if compiling:
-        found = {COMPILED: recorded(max_autotuned(folded.__call__, image))}
+        found = {COMPILED: recorded(compiled_network(network, image, HALF, MODE))}
     else:
         half = copy.deepcopy(network).to(HALF).to(memory_format=torch.channels_last)
         narrow = image.to(HALF, memory_format=torch.channels_last)
+        folded = FoldedExecutor(network, device=image.device, dtype=HALF)
         found = {
             RECORDED: recorded(lambda: half(narrow)),
             FOLDED: recorded(lambda: folded(image)),
@@ -77,7 +80,8 @@ def step_contenders(
     narrow = frame, past, seen, h.to(HALF), c
     folded = FoldedVideo(network, device=frame.device, dtype=HALF)
     if compiling:
-        found = {COMPILED: recorded(max_autotuned(folded.step, *narrow))}
+        step = torch.compile(folded.step, mode=MODE, dynamic=False, fullgraph=True)
+        found = {COMPILED: recorded(lambda: step(*narrow))}
     else:
         half = copy.deepcopy(network).to(HALF).to(memory_format=torch.channels_last)
         found = {
@@ -123,13 +127,6 @@ def as_installed(call: Call) -> Call:
         return result
 
     return run
-
-
-def max_autotuned(function: Callable[..., object], *inputs: Tensor) -> Call:
-    """Compiled for these inputs alone; recording is left to the caller."""
-    torch._dynamo.reset()
-    compiled = torch.compile(function, mode="max-autotune-no-cudagraphs", dynamic=False)
-    return lambda: compiled(*inputs)
 
 
 def step_inputs(network: SAPNetVideo, frame: Tensor) -> tuple[Tensor, ...]:

@@ -74,20 +74,18 @@ def roofline(rows: Sequence[Row]) -> Image.Image:
 
 
 def _points(draw: ImageDraw.ImageDraw, rows: Sequence[Row], legend_top: int) -> None:
-    """A mark per op and dilation: full is ours, empty PyTorch; the colours are told below."""
-    shown = [r for r in rows if r["by"] in (OURS, PYTORCH) and r["flop"] and r["median"]]
-    names = sorted({f"{row['what']}, C = {row['channels']}" for row in shown})
+    """A mark per op of 32 channels and dilation: full is ours, empty PyTorch."""
+    shown = [r for r in rows if r["by"] in (OURS, PYTORCH) and r["channels"] == "32"]
+    names = list(dict.fromkeys(row["what"] for row in shown))
     for row in shown:
-        colour = COLOURS[names.index(f"{row['what']}, C = {row['channels']}") % len(COLOURS)]
+        colour = COLOURS[names.index(row["what"])]
         x, y = place(*rate(row))
-        fill = colour if row["by"] == OURS else None
+        fill = colour if row["by"] == OURS else "white"
         draw.ellipse((x - 4, y - 4, x + 4, y + 4), outline=colour, fill=fill)
     for number, name in enumerate(names):
-        left = ROOFLINE.left + number % 3 * 240
-        top = legend_top + number // 3 * LINE_PX
-        colour = COLOURS[number % len(COLOURS)]
-        draw.text((left, top), name, fill=colour)
-    draw.text((ROOFLINE.left + 400, 24), "full: ours   empty: cuDNN and PyTorch", fill="black")
+        where = ROOFLINE.left + number % 3 * 240, legend_top + number // 3 * LINE_PX
+        draw.text(where, name, fill=COLOURS[number])
+    draw.text((ROOFLINE.left + 400, 24), f"full: {OURS}   empty: {PYTORCH}", fill="black")
 
 
 def bars(rows: Sequence[Row]) -> Image.Image:
@@ -95,19 +93,20 @@ def bars(rows: Sequence[Row]) -> Image.Image:
     groups: dict[str, dict[str, Row]] = {}
     for row in rows:
         if row["what"].startswith("SAPNet") and row["median"]:
-            group = f"{row['what']}, {row['width']}x{row['height']}"
-            groups.setdefault(group, {})[row["by"]] = row
+            title = f"{row['what']}, {row['width']}x{row['height']}"
+            groups.setdefault(title, {})[row["by"]] = row
+    names = list(dict.fromkeys(name for group in groups.values() for name in group))
     lines = sum(len(group) + 2 for group in groups.values())
     picture = Image.new("RGB", (NAME_PX + BARS_PX + 160, lines * BAR_PX + 10), "white")
     draw, top = ImageDraw.Draw(picture), 5
     for title, group in groups.items():
         draw.text((8, top), title, fill="black")
         longest = max(float(row["median"]) for row in group.values())
-        for number, (name, row) in enumerate(group.items()):
+        for name, row in group.items():
             top += BAR_PX
             milliseconds = float(row["median"])
             end = NAME_PX + BARS_PX * milliseconds / longest
-            colour = COLOURS[number % len(COLOURS)]
+            colour = COLOURS[names.index(name) % len(COLOURS)]
             draw.text((20, top), name, fill="black")
             draw.rectangle((NAME_PX, top, end, top + BAR_PX - 4), fill=colour)
             text = f"{milliseconds:.2f} ms, {1000 / milliseconds:.0f} per s"
