@@ -46,16 +46,18 @@ class Case:
     whole: Callable[[Tile], object]
 
 
-def cases(height: int, width: int, device: torch.device) -> Iterator[Callable[[], Case]]:
-    """Every op; what it takes is made when it is called, as all together would not fit."""
+def cases(
+    height: int, width: int, device: torch.device, channels: Sequence[int] = (32, 64)
+) -> Iterator[Callable[[], Case]]:
+    """Every op, of C channels; made when it is called, as all together would not fit."""
     size = (height, width, device)
-    for channels in (32, 64):
+    for c in channels:
         for dilation in DILATIONS:
-            yield partial(convolution, *size, channels, dilation, with_residual=True)
-            yield partial(convolution, *size, channels, dilation, with_residual=False)
-        yield partial(cell, *size, channels)
-        yield partial(entry, *size, channels)
-        yield partial(output, *size, channels)
+            yield partial(convolution, *size, c, dilation, with_residual=True)
+            yield partial(convolution, *size, c, dilation, with_residual=False)
+        yield partial(cell, *size, c)
+        yield partial(entry, *size, c)
+        yield partial(output, *size, c)
 
 
 def convolution(

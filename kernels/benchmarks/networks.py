@@ -163,7 +163,7 @@ def wrong_contenders(calls: Mapping[str, Call]) -> dict[str, str]:
 
 
 def measure(
-    what: str, size: str, calls: dict[str, Call], runs: int, timer: Callable[[Call], float]
+    what: str, size: str, calls: Mapping[str, Call], runs: int, timer: Callable[[Call], float]
 ) -> list[Row]:
     """Rows of contenders; those with a wrong result say "red" and hold no figure."""
     wrong = wrong_contenders(calls)
