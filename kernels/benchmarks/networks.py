@@ -80,6 +80,7 @@ def step_contenders(
     narrow = frame, past, seen, h.to(HALF), c
     folded = FoldedVideo(network, device=frame.device, dtype=HALF)
     if compiling:
+        folded.step(*narrow)  # makes what the compiler takes for granted
         step = torch.compile(folded.step, mode=MODE, dynamic=False, fullgraph=True)
         found = {COMPILED: recorded(lambda: step(*narrow))}
     else:

@@ -15,7 +15,6 @@ from torch import Tensor
 from benchmarks import cases, networks, ops, pictures, timing
 from sapnet_kernels import launches
 from sapnet_kernels.tile import Tile
-from sapnet_stream.bench_compiled import FoldedStage
 from sapnet_stream.bench_video import moving_scene
 from sapnet_stream.networks.weights import load_network, load_video_network
 from sapnet_training.chart import COLOURS
@@ -156,12 +155,15 @@ def test_every_network_is_the_one_it_is_measured_against(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(networks, "LONG", 1)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     still, video = load_network().to(device), load_video_network().to(device)
     inputs = networks.step_inputs(video, frames[0])
     for contenders in (
         networks.image_contenders(still, frames[0], compiling=False),
         networks.step_contenders(video, inputs, compiling=False),
         networks.stream_contenders(video, frames),
+        networks.step_contenders(video, inputs, compiling=True),
+        networks.image_contenders(still, frames[0], compiling=True),
     ):
         rows = networks.measure("SAPNet", "16x8", contenders, 1, timer)
         assert {row["by"] for row in rows if "median" in row} == set(contenders)
@@ -180,16 +182,6 @@ def test_a_network_that_is_another_is_not_timed(noise: float, timer: Timer) -> N
     )
     assert "median" in first and "median" not in ours
     assert str(ours["note"]).startswith("red, not timed: " + ("40.0" if noise == 0.01 else "0.0"))
-
-
-def test_the_function_that_is_compiled_is_the_network(device: torch.device) -> None:
-    network = load_network().to(device)
-    image, estimate = torch.rand(2, 1, 3, 21, 40, device=device)
-    h, c = torch.rand(2, 1, 32, 21, 40, device=device) - 0.5
-    stage = FoldedStage(network, (21, 40), device, torch.float32)
-    expected = network.stage(image, estimate, h, c)
-    for result, want in zip(stage(image, estimate, h, c), expected, strict=True):
-        torch.testing.assert_close(result, want, atol=1e-4, rtol=0)
 
 
 def result_row(what: str, by: str, milliseconds: float, flop: float, size: float) -> pictures.Row:
