@@ -17,7 +17,7 @@ red=0
 
 # Most of a test is compiling kernels, each by one core.
 export python work
-printf '%s\n' tests/kernels/test_*.py | timeout 180 xargs -P 12 -I{} sh -c \
+printf '%s\n' tests/kernels/test_*.py | timeout 140 xargs -P 12 -I{} sh -c \
     '"$python" -m pytest -q -p no:cacheprovider {} > "$work/$(basename {}).txt" 2>&1' || red=1
 tail -n +1 "$work"/test_*.txt > "$OUT/tests.txt"
 tail -qn 1 "$work"/test_*.txt
@@ -25,12 +25,12 @@ tail -qn 1 "$work"/test_*.txt
 part() {
     timeout "$1" "$python" "${@:2}" 2>&1 | tee -a "$OUT/benchmarks.txt" || red=1
 }
-part 120 kernels/benchmarks/ops.py --out "$results"
-part 150 kernels/benchmarks/networks.py --out "$results" --profiles "$OUT"
+part 140 kernels/benchmarks/ops.py --out "$results"
+part 160 kernels/benchmarks/networks.py --out "$results" --profiles "$OUT"
 if [ -z "${CLIP:-}" ]; then
     CLIP=$work/rain.mp4
-    part 40 -m sapnet_training.rain "$CLIP" --size 1920x1080 --seconds 8
+    part 60 -m sapnet_training.rain "$CLIP" --size 1920x1080 --seconds 4
 fi
-part 80 kernels/benchmarks/programs.py "$CLIP" --out "$results"
+part 70 kernels/benchmarks/programs.py "$CLIP" --out "$results"
 part 20 kernels/benchmarks/pictures.py "$results" "$OUT"
 exit $red

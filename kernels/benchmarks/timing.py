@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import shutil
 import statistics
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -92,12 +93,16 @@ def free_memory() -> None:
 
 
 def gpu_state() -> Row:
-    """The GPU, its driver, and its clocks now, right after work."""
-    query = "name,driver_version,clocks.sm,clocks.mem"
-    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits", "--id=0"]
+    """The GPU and, where `nvidia-smi` is, its driver and its clocks now, right after work."""
+    state: Row = {"gpu": torch.cuda.get_device_name()}
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return state
+    query = "--query-gpu=driver_version,clocks.sm,clocks.mem"
+    command = [program, query, "--format=csv,noheader,nounits", "--id=0"]
     line = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    values = [value.strip() for value in line.strip().split(",")]
-    return dict(zip(("gpu", "driver", "sm_mhz", "memory_mhz"), values, strict=True))
+    values = (value.strip() for value in line.split(","))
+    return state | dict(zip(("driver", "sm_mhz", "memory_mhz"), values, strict=True))
 
 
 class Results:
