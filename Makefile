@@ -64,4 +64,4 @@ gpu-train: $(VENV)/installed
 		$(if $(BUDGET),--budget-minutes $(BUDGET)) $(OVERRIDES)
 
 clean:
-	rm -rf $(VENV) slot demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) gpu-check slot demo .mypy_cache .pytest_cache .ruff_cache
