@@ -17,7 +17,7 @@ from sapnet_kernels.attention_scale import attention_scale
 from sapnet_kernels.launches import Launch, image_launches, layer_launches
 from sapnet_kernels.tap_sums import tap_sums_reference
 from sapnet_kernels.tile import Tile
-from sapnet_kernels.tuning import chosen
+from sapnet_kernels.tuning import chosen, runnable
 
 DTYPE = torch.float16
 DILATIONS = (1, 2, 4, 8, 16)
@@ -198,10 +198,14 @@ def output(height: int, width: int, device: torch.device, channels: int) -> Case
 def _launch(
     op: str, x: Tensor, channels: int, dilation: int, run: Callable[[Tile], object]
 ) -> Launch:
-    """The op's tiles, operations and bytes, with these data."""
+    """The op's tiles that this device can run, its operations and bytes, with these data."""
     size, where = (x.shape[0], x.shape[1], channels), (torch.device("meta"), DTYPE)
     launches = [*layer_launches(*size, [dilation], *where), *image_launches(*size, *where)]
-    return replace(next(launch for launch in launches if launch.op == op), x=x, run=run)
+    launch = next(launch for launch in launches if launch.op == op)
+    # Where descriptors can be used, pointers are measured too, though never chosen.
+    made = runnable(launch.tiles, x.device)
+    tiles = [tile for tile in launch.tiles if tile in made or not tile.descriptors]
+    return replace(launch, tiles=tiles, x=x, run=run)
 
 
 def _random(*shape: int, device: torch.device) -> Tensor:
