@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint type bench kernel-report gpu-train clean
+.PHONY: help demo test lint type bench kernel-report gpu-check gpu-train clean
 
 help:
 	@echo "make demo    derain a rainy clip made on the spot; look into demo/"
@@ -13,6 +13,7 @@ help:
 	@echo "make type    mypy --strict"
 	@echo "make bench   measure this machine: networks and whole programs"
 	@echo "make kernel-report   compile every kernel for six GPUs; needs none"
+	@echo "make gpu-check OUT=FOLDER   tests and benchmarks that need a GPU, in ten minutes"
 	@echo "make gpu-train CONFIG=first   pack a training slot for a GPU machine into slot/"
 	@echo "make clean   remove what the other commands made"
 
@@ -48,6 +49,11 @@ kernel-report: $(VENV)/installed
 	$(BIN)/python kernels/benchmarks/kernel_report.py \
 		--out kernels/benchmarks/results/kernel_report.md
 
+# By PYTHON, which need not have the package; CLIP is a 1920x1080 video, made if there is none.
+OUT ?= gpu-check
+gpu-check:
+	OUT="$(OUT)" CLIP="$(CLIP)" PYTHON="$(PYTHON)" bash kernels/benchmarks/gpu_check.sh
+
 # A slot goes on from RUN, the folder the slot before gave back; the first one may begin with the
 # weights START, a run's .pt or bundled ones. BUDGET is the time of all slots together, in minutes.
 CONFIG ?= first
@@ -58,4 +64,4 @@ gpu-train: $(VENV)/installed
 		$(if $(BUDGET),--budget-minutes $(BUDGET)) $(OVERRIDES)
 
 clean:
-	rm -rf $(VENV) slot demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) gpu-check slot demo .mypy_cache .pytest_cache .ruff_cache

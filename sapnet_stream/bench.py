@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from sapnet_stream.bench_model import VIDEO, ModelResult, measure_models
+from sapnet_stream.bench_model import COMPILED, VIDEO, WRITTEN, ModelResult, measure_models
 from sapnet_stream.bench_pipeline import PipelineResult, measure_pipeline
 from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.weights import load_network
@@ -70,7 +70,7 @@ def cpu_name() -> str:
 
 
 def _model_rows(results: list[ModelResult]) -> Iterator[dict[str, str]]:
-    """A row per result and baseline: the published network, and for videos the folded one too."""
+    """A row per result and baseline: the published network; for videos two more."""
     for result in results:
         row = {
             "what": result.name,
@@ -84,8 +84,8 @@ def _model_rows(results: list[ModelResult]) -> Iterator[dict[str, str]]:
             yield row
             continue
         row |= _spread(result.seconds)
-        wanted = [("published", "float32"), ("folded", result.dtype)]
-        wanted = wanted if result.name in VIDEO else wanted[:1]
+        wanted = [("published", "float32"), ("folded", result.dtype), (WRITTEN, "float32")]
+        wanted = wanted if result.name in (*VIDEO, COMPILED) else wanted[:1]
         bases = [r for name in wanted for r in results if r.is_baseline(*name, result)]
         if not bases:
             yield row

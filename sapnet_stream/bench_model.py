@@ -5,6 +5,8 @@ that a machine whose speed drifts slows them alike.
 """
 
 import importlib.util
+import os
+import shutil
 import tempfile
 import time
 import warnings
@@ -16,13 +18,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sapnet_stream.bench_compiled import compiled_network
 from sapnet_stream.bench_video import video
 from sapnet_stream.networks.executor import default_dtype
 from sapnet_stream.networks.folded import FoldedExecutor
 from sapnet_stream.networks.sapnet import SAPNet
 
-SIZES = ((360, 640), (180, 320))  # height, width
+SIZES = ((720, 1280), (360, 640), (180, 320))  # height, width
 VIDEO = STILL, MOVING = "video, camera still", "video, camera moves"
+WRITTEN, COMPILED = "video as written, camera still", "video compiled, camera still"
 LARGE = ((1080, 1920),)
 """Sizes for the quickest contenders only."""
 
@@ -65,6 +69,7 @@ class Contender:
         dtype: of the arithmetic.
         prepare: from the network and a picture; what needs no other network ignores it.
         more: packages it needs beside.
+        compiles: it needs a C++ compiler too.
     """
 
     name: str
@@ -72,6 +77,7 @@ class Contender:
     dtype: str
     prepare: Callable[[SAPNet, Tensor], Callable[[], object]]
     more: tuple[str, ...] = ()
+    compiles: bool = False
 
     @property
     def runtime(self) -> str:
@@ -88,8 +94,10 @@ class Contender:
 
     @property
     def missing(self) -> list[str]:
-        """Packages to install first."""
-        return [p for p in (self.package, *self.more) if importlib.util.find_spec(p) is None]
+        """What to install first."""
+        lacking = [p for p in (self.package, *self.more) if importlib.util.find_spec(p) is None]
+        compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+        return [*lacking, "C++ compiler"] if self.compiles and not compiler else lacking
 
 
 def contenders() -> list[Contender]:
@@ -100,17 +108,27 @@ def contenders() -> list[Contender]:
         Contender("published", "onnxruntime", "float32", _onnxruntime, ("onnx", "onnxscript")),
         Contender("published", "openvino", "float32", _openvino("f32")),
         Contender("folded", "torch", "float32", _folded(torch.float32)),
+        Contender("compiled", "torch", "float32", _compiled(torch.float32), compiles=True),
         Contender("rearranged", "openvino", "float32", _rearranged(torch.float32)),
         Contender("published", "openvino", "bfloat16", _openvino("bf16")),
         Contender("folded", "torch", "bfloat16", _folded(torch.bfloat16)),
+        Contender("compiled", "torch", "bfloat16", _compiled(torch.bfloat16), compiles=True),
         Contender("rearranged", "openvino", "bfloat16", _rearranged(torch.bfloat16)),
-        Contender(STILL, "torch", "float32", video(torch.float32, moving=False)),
-        Contender(STILL, "torch", "bfloat16", video(torch.bfloat16, moving=False)),
-        Contender(MOVING, "torch", "float32", video(torch.float32, moving=True)),
-        Contender(MOVING, "torch", "bfloat16", video(torch.bfloat16, moving=True)),
+        Contender(WRITTEN, "torch", "float32", video("as written", torch.float32, moving=False)),
+        *_videos("float32", torch.float32),
+        *_videos("bfloat16", torch.bfloat16),
     ]
     # Without instructions for it bfloat16 is emulated; nobody would choose that.
     return [c for c in listed if able or c.dtype == "float32"]
+
+
+def _videos(name: str, dtype: torch.dtype) -> list[Contender]:
+    """The video network, rearranged, in one dtype."""
+    return [
+        Contender(STILL, "torch", name, video("folded", dtype, moving=False)),
+        Contender(MOVING, "torch", name, video("folded", dtype, moving=True)),
+        Contender(COMPILED, "torch", name, video("compiled", dtype, moving=False), compiles=True),
+    ]
 
 
 def measure_models(network: SAPNet, runs: int) -> Iterator[ModelResult]:
@@ -144,6 +162,10 @@ def _folded(dtype: torch.dtype) -> Callable[[SAPNet, Tensor], Callable[[], objec
         return lambda: executor(image)
 
     return prepare
+
+
+def _compiled(dtype: torch.dtype) -> Callable[[SAPNet, Tensor], Callable[[], object]]:
+    return lambda network, image: compiled_network(network, image, dtype, "default")
 
 
 def _rearranged(dtype: torch.dtype) -> Callable[[SAPNet, Tensor], Callable[[], object]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import cycle
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,34 +10,50 @@ from torch import Tensor
 
 from sapnet_stream.networks.background import LONG
 from sapnet_stream.networks.folded_video import FoldedVideo
+from sapnet_stream.networks.sapnet_video import Step, next_frame
 from sapnet_stream.networks.weights import load_video_network
 
+Way = Literal["as written", "folded", "compiled"]
 STEP_PX = 3
 """Of a camera that moves, per frame: it goes there and back."""
 FRAMES = 12
 
 
-def video(dtype: torch.dtype, *, moving: bool) -> Callable[[object, Tensor], Callable[[], object]]:
-    """Prepares the bundled video network on frames of an image's size, its memory full."""
+def video(
+    way: Way, dtype: torch.dtype, *, moving: bool
+) -> Callable[[object, Tensor], Callable[[], object]]:
+    """Prepares the bundled video network on frames of an image's size, its memory full.
+
+    Args:
+        way: to run it; as written it takes float32 only.
+        dtype: of weights and activations.
+        moving: the camera does.
+    """
 
     def prepare(_: object, image: Tensor) -> Callable[[], object]:
-        executor = FoldedVideo(load_video_network(), device=image.device, dtype=dtype)
+        network = load_video_network().requires_grad_(False)
+        folded = FoldedVideo(network, device=image.device, dtype=dtype)
+        step: Step = network.step if way == "as written" else folded.step
         height, width = image.shape[2:]
-        frames = cycle(_frames(height, width, STEP_PX if moving else 0))
-        state = executor.initial(height, width)
+        frames = cycle(moving_scene(height, width, STEP_PX if moving else 0))
+        state = folded.initial(height, width)
 
         def call() -> None:
             nonlocal state
-            _, state = executor(next(frames), state)
+            _, state = next_frame(step, next(frames), state)
 
-        for _ in range(LONG + 1):
+        # The first frame makes what the compiler takes for granted.
+        call()
+        if way == "compiled":
+            step = torch.compile(step, dynamic=False, fullgraph=True)
+        for _frame in range(LONG):
             call()
         return call
 
     return prepare
 
 
-def _frames(height: int, width: int, step: int) -> list[Tensor]:
+def moving_scene(height: int, width: int, step: int) -> list[Tensor]:
     """A smooth scene behind drops, [1, 3, H, W] each, to be shown in a circle."""
     generator = torch.Generator().manual_seed(0)
     size = (height, width + FRAMES * step)

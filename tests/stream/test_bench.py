@@ -7,16 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from sapnet_stream import bench, bench_model, cli
+from sapnet_stream import bench, bench_compiled, bench_model, cli
+from sapnet_stream.networks.weights import load_network
 
 Make = Callable[..., Path]
+COMPILE = torch.compile
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_model, "SIZES", ((16, 24),))
     monkeypatch.setattr(bench_model, "LARGE", ((32, 40),))
+    # Minutes of its time are no test of ours; what it is given is tested below.
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -32,12 +37,15 @@ def test_every_contender_at_every_size_with_its_ratio(tmp_path: Path) -> None:
     assert (first["what"], first["dtype"], first["ratio"]) == ("published", "float32", "1.00")
     small, large = ([r for r in found if r["height"] == height] for height in ("16", "32"))
     listed = bench_model.contenders()
-    videos = [c for c in listed if c.name in bench_model.VIDEO]
-    # Those of the video network are measured against two others.
-    assert len(small) == len(listed) + len(videos)
-    assert {r["baseline"] for r in small if r["what"] in bench_model.VIDEO} == {
-        "published torch float32", *(f"folded torch {c.dtype}" for c in videos)
-    }  # fmt: skip
+    names = (*bench_model.VIDEO, bench_model.COMPILED)
+    videos = [c for c in listed if c.name in names]
+    # Those of the video network are measured against three others.
+    assert len(small) == len(listed) + 2 * len(videos)
+    assert {r["baseline"] for r in small if r["what"] in names} == {
+        "published torch float32",
+        f"{bench_model.WRITTEN} torch float32",
+        *(f"folded torch {c.dtype}" for c in videos),
+    }
     assert {r["what"] for r in large} <= {"folded", *bench_model.VIDEO}
     for row in found:
         assert row["command"].startswith("sapnet-stream bench --runs 2")
@@ -46,11 +54,32 @@ def test_every_contender_at_every_size_with_its_ratio(tmp_path: Path) -> None:
         assert bool(row["median"]) != row["runtime"].endswith("not installed")
 
 
-def test_every_package_that_is_missing_is_named() -> None:
+def test_everything_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, *_ = bench_model.contenders()
     assert first.missing == []
     lacking = replace(first, more=("numpy", "no_such", "nor_this"))
     assert lacking.runtime == "no_such, nor_this not installed"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert replace(first, compiles=True).runtime == "C++ compiler not installed"
+    assert first.missing == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_compiled_is_taken_whole(dtype: torch.dtype) -> None:
+    network = load_network().requires_grad_(False)
+    image, estimate = torch.rand(2, 1, 3, 21, 40)
+    h, c = torch.rand(2, 1, 32, 21, 40) - 0.5
+    expected = network.stage(image, estimate, h, c)
+    stage = bench_compiled.FoldedStage(network, (21, 40), image.device, dtype)
+    torch._dynamo.reset()
+    whole = COMPILE(stage.__call__, backend="eager", fullgraph=True)
+    results = whole(image, estimate, h.to(dtype), c)
+    atol = 1e-5 if dtype == torch.float32 else 0.05
+    for result, want in zip(results, expected, strict=True):
+        torch.testing.assert_close(result.float(), want, atol=atol, rtol=0)
 
 
 @pytest.fixture

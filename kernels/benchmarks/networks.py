@@ -1,0 +1,243 @@
+"""Both networks, as published and as run here, on a GPU. From the repository:
+
+    PYTHONPATH=.:kernels python3 kernels/benchmarks/networks.py --out CSV --profiles FOLDER
+
+Contenders hold the same weights and take turns. One whose result is another than the network's
+is named and not timed, and the exit status is 1.
+"""
+
+import argparse
+import copy
+import re
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from itertools import cycle
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from benchmarks.timing import (
+    Call,
+    ColdTimer,
+    Results,
+    Row,
+    free_memory,
+    in_turn,
+    ratio,
+    recorded,
+    spread,
+)
+from sapnet_stream.bench_compiled import compiled_network
+from sapnet_stream.bench_video import STEP_PX, moving_scene
+from sapnet_stream.networks.background import LONG, STATISTICS
+from sapnet_stream.networks.folded import FoldedExecutor
+from sapnet_stream.networks.folded_video import FoldedVideo
+from sapnet_stream.networks.fused import FusedExecutor
+from sapnet_stream.networks.fused_video import FusedVideo
+from sapnet_stream.networks.sapnet import SAPNet
+from sapnet_stream.networks.sapnet_video import SAPNetVideo
+from sapnet_stream.networks.video_stream import FrameExecutor, VideoStream
+from sapnet_stream.networks.weights import load_network, load_video_network
+
+SIZES = ("640x360", "1280x720", "1920x1080", "3840x2160")
+HALF = torch.float16
+EAGER = "as written, eager, float32 NCHW"
+RECORDED = "as written, float16 channels last, CUDA graph"
+FOLDED = "folded, float16 channels last, CUDA graph"
+COMPILED = "folded, float16, torch.compile max-autotune, CUDA graph"
+OURS = "fused, float16"
+Add = Callable[[str, str, dict[str, Call]], None]
+# Of torch.compile: the graph is ours to record.
+MODE = "max-autotune-no-cudagraphs"
+LEAST_DB = 50.0
+"""Of a result to the one in float32: what 16 bits cost is far less, what is wrong far more."""
+
+
+def image_contenders(network: SAPNet, image: Tensor, compiling: bool) -> dict[str, Call]:
+    """The six-stage network on [1, 3, H, W]; first the one that the others are checked by."""
+    if compiling:
+        found = {COMPILED: recorded(compiled_network(network, image, HALF, MODE))}
+    else:
+        half = copy.deepcopy(network).to(HALF).to(memory_format=torch.channels_last)
+        narrow = image.to(HALF, memory_format=torch.channels_last)
+        folded = FoldedExecutor(network, device=image.device, dtype=HALF)
+        found = {
+            RECORDED: recorded(lambda: half(narrow)),
+            FOLDED: recorded(lambda: folded(image)),
+        }
+    fused = FusedExecutor(network, device=image.device, dtype=HALF)
+    return {EAGER: as_installed(lambda: network(image)), **found, OURS: lambda: fused(image)}
+
+
+def step_contenders(
+    network: SAPNetVideo, inputs: tuple[Tensor, ...], compiling: bool
+) -> dict[str, Call]:
+    """One step of the video network; see `SAPNetVideo.step`."""
+    frame, past, seen, h, c = inputs
+    narrow = frame, past, seen, h.to(HALF), c
+    folded = FoldedVideo(network, device=frame.device, dtype=HALF)
+    if compiling:
+        folded.step(*narrow)  # makes what the compiler takes for granted
+        step = torch.compile(folded.step, mode=MODE, dynamic=False, fullgraph=True)
+        found = {COMPILED: recorded(lambda: step(*narrow))}
+    else:
+        half = copy.deepcopy(network).to(HALF).to(memory_format=torch.channels_last)
+        found = {
+            RECORDED: recorded(lambda: half.step(*narrow)),
+            FOLDED: recorded(lambda: folded.step(*narrow)),
+        }
+    fused = FusedVideo(network, device=frame.device, dtype=HALF)
+    return {
+        EAGER: as_installed(lambda: network.step(*inputs)),
+        **found,
+        OURS: lambda: fused.step(*narrow),
+    }
+
+
+def stream_contenders(network: SAPNetVideo, frames: list[Tensor]) -> dict[str, Call]:
+    """A frame of a video whose memory is full, with following the camera and aligning the past."""
+    device = frames[0].device
+    folded = FoldedVideo(network, device=device, dtype=HALF)
+    fused = FusedVideo(network, device=device, dtype=HALF)
+    return {
+        EAGER: as_installed(played(network, frames)),
+        FOLDED.removesuffix(", CUDA graph"): played(folded, frames),
+        OURS: played(fused, frames),
+    }
+
+
+def played(executor: FrameExecutor | SAPNetVideo, frames: list[Tensor]) -> Call:
+    """What derains the next frame."""
+    # The network itself lacks nothing but a name.
+    stream, shown = VideoStream(cast(FrameExecutor, executor)), cycle(frames)
+    for _ in range(LONG + 1):
+        stream(next(shown))
+    return lambda: stream(next(shown))
+
+
+def as_installed(call: Call) -> Call:
+    """Without what someone who takes a network as it is would have to know."""
+
+    def run() -> object:
+        torch.backends.cudnn.benchmark = False
+        result = call()
+        torch.backends.cudnn.benchmark = True
+        return result
+
+    return run
+
+
+def step_inputs(network: SAPNetVideo, frame: Tensor) -> tuple[Tensor, ...]:
+    """Arguments of `SAPNetVideo.step` in the middle of a video."""
+    _, _, height, width = frame.shape
+    past = torch.randn(1, 3 * (STATISTICS + 1), height, width, device=frame.device) / 50
+    seen = torch.ones(1, 1, height, width, device=frame.device)
+    state = network.initial(height, width)
+    _, h, c = network.step(frame, past, seen, state.h, state.c)
+    return frame, past, seen, h, c
+
+
+def picture(result: object) -> Tensor:
+    """Of a contender's result."""
+    first = result[0] if isinstance(result, tuple) else result
+    assert isinstance(first, Tensor)
+    return first
+
+
+def decibels(result: Tensor, wanted: Tensor) -> float:
+    """Peak signal-to-noise ratio of pictures in [0, 1]; 0 where there are NaNs."""
+    error = (result.float() - wanted.float()).square().mean().clamp(min=1e-12)
+    return float((-10 * torch.log10(error)).nan_to_num(0.0))
+
+
+def wrong_contenders(calls: Mapping[str, Call]) -> dict[str, str]:
+    """Those whose result is not the first one's, and why."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+        # A graph's result lies in memory that it writes again.
+        results = {name: picture(call()).clone() for name, call in calls.items()}
+    first = next(iter(results.values()))
+    found = {name: decibels(result, first) for name, result in results.items()}
+    return {n: f"red, not timed: {db:.1f} dB" for n, db in found.items() if db < LEAST_DB}
+
+
+def measure(
+    what: str, size: str, calls: Mapping[str, Call], runs: int, timer: Callable[[Call], float]
+) -> list[Row]:
+    """Rows of contenders; those with a wrong result say "red" and hold no figure."""
+    wrong = wrong_contenders(calls)
+    width, height = size.split("x")
+    common: Row = {"what": what, "width": width, "height": height, "unit": "ms"}
+    rows = [common | {"by": name, "note": why} for name, why in wrong.items()]
+    right = {name: call for name, call in calls.items() if name not in wrong}
+    figures = in_turn(right, runs, timer)
+    bases = [name for name in figures if name != OURS]
+    for name, values in figures.items():
+        row = common | spread(values) | {"by": name, "runs": runs}
+        # Ours beside each of the others, they beside the first.
+        for base in bases if name == OURS else bases[:1]:
+            rows.append(row | {"ratio": ratio(figures[base], values), "baseline": base})
+    return rows
+
+
+def profile(call: Call, path: Path) -> None:
+    """The kernels that take most of a frame, as a text file; mean of three frames."""
+    call()
+    torch.cuda.synchronize()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
+        for _ in range(3):
+            call()
+        torch.cuda.synchronize()
+    table = profiler.key_averages().table(sort_by="self_device_time_total", row_limit=15)
+    path.write_text(f"Three frames.\n{table}\n")
+
+
+def measured_size(
+    size: str, compiling: bool, networks: tuple[SAPNet, SAPNetVideo], add: Add
+) -> None:
+    """One size; contenders are made where they are measured, as all together would not fit."""
+    width, height = map(int, size.split("x"))
+    frames = [frame.cuda() for frame in moving_scene(height, width, STEP_PX)]
+    still, video = networks
+    add("SAPNet, six stages", size, image_contenders(still, frames[0], compiling))
+    inputs = step_inputs(video, frames[0])
+    add("SAPNetVideo, step", size, step_contenders(video, inputs, compiling))
+    if not compiling:
+        add("SAPNetVideo, frame of a video", size, stream_contenders(video, frames))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Time both networks beside what else runs them.")
+    parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="append to it")
+    parser.add_argument("--sizes", nargs="*", default=SIZES, metavar="WxH")
+    parser.add_argument("--compile", nargs="*", default=[SIZES[2]], metavar="WxH")
+    parser.add_argument("--profiles", type=Path, metavar="FOLDER", help="of a 1080p frame each")
+    parser.add_argument("--runs", type=int, default=20, help="counted rounds (20)")
+    options = parser.parse_args()
+    networks = load_network().cuda(), load_video_network().cuda()
+    timer, results = ColdTimer(), Results(options.out, shlex.join(["python3", *sys.argv]))
+    red = False
+
+    def add(what: str, size: str, calls: dict[str, Call]) -> None:
+        nonlocal red
+        rows = measure(what, size, calls, options.runs, timer)
+        results.add(rows)
+        red = red or any("red" in str(row.get("note")) for row in rows)
+        if options.profiles and size == SIZES[2] and COMPILED not in calls:
+            name = re.sub(r"\W+", "_", what).lower()
+            profile(calls[OURS], options.profiles / f"{name}.txt")
+        calls.clear()
+        free_memory()
+
+    torch.backends.cudnn.benchmark = True
+    for compiling, sizes in ((False, options.sizes), (True, options.compile)):
+        for size in sizes:
+            measured_size(size, compiling, networks, add)
+    return int(red)
+
+
+if __name__ == "__main__":
+    with torch.inference_mode():
+        sys.exit(main())

@@ -1,0 +1,234 @@
+"""Benchmarks time what is right and report what they timed; how fast it is, is no test."""
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import ImageColor
+from torch import Tensor
+
+from benchmarks import cases, networks, ops, pictures, timing
+from sapnet_kernels import launches
+from sapnet_kernels.tile import Tile
+from sapnet_kernels.tuning import runnable
+from sapnet_stream.bench_video import moving_scene
+from sapnet_stream.networks.weights import load_network, load_video_network
+from sapnet_training.chart import COLOURS
+from sapnet_training.clip import write_video
+
+Timer = Callable[[timing.Call], float]
+SIZE = (9, 20)
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture
+def timer(monkeypatch: pytest.MonkeyPatch) -> Timer:
+    """Calls and counts: the first call takes 1 ms, the second 2. Nothing needs a GPU."""
+    if not torch.cuda.is_available():
+        for module in (ops, networks):
+            monkeypatch.setattr(module, "recorded", lambda call: call)
+    monkeypatch.setattr(ops, "_compiled", lambda call: call)
+    monkeypatch.setattr(launches, "tune", lambda *_: None)
+    count = 0
+
+    def measure(call: timing.Call) -> float:
+        nonlocal count
+        call()
+        count += 1
+        return float(count)
+
+    return measure
+
+
+def test_spread_and_ratio() -> None:
+    assert timing.spread([5, 1, 2, 4, 3]) == {"median": "3", "p20": "1.8", "p80": "4.2"}
+    # Pair by pair: 8 / 4, 1 / 1, 3 / 1; of the medians it would be 3.
+    assert timing.ratio([8, 1, 3], [4, 1, 1]) == "2.00"
+
+
+def test_contenders_take_turns_and_the_first_round_does_not_count() -> None:
+    order: list[str] = []
+    calls = {name: partial(order.append, name) for name in "ab"}
+
+    def measure(call: timing.Call) -> float:
+        call()
+        return float(len(order))
+
+    assert timing.in_turn(calls, 2, measure) == {"a": [3, 5], "b": [4, 6]}
+    assert "".join(order) == "ababab"
+
+
+def test_results_are_appended_with_what_they_hold_for(tmp_path: Path) -> None:
+    path, state = tmp_path / "gpu.csv", {"gpu": "one", "sm_mhz": 1980}
+    for what in ("first", "second"):
+        timing.Results(path, "python3 it", lambda: state).add([{"what": what, "median": "3"}])
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["what"] for row in rows] == ["first", "second"]
+    for row in rows:
+        assert (row["gpu"], row["sm_mhz"], row["command"]) == ("one", "1980", "python3 it")
+        assert row["date"] and row["torch"] and row["triton"]
+
+
+def test_every_op_is_right_and_does_what_its_baseline_does(device: torch.device) -> None:
+    for make in cases.cases(*SIZE, device):
+        case = make()
+        assert ops.wrong_tiles(case) == {}
+        results = (case.whole(case.launch.tiles[0]), case.baseline())
+        ours, theirs = (r[0] if isinstance(r, tuple) else r for r in results)
+        assert isinstance(ours, Tensor) and isinstance(theirs, Tensor)
+        if theirs.shape[1] == case.channels:
+            theirs = theirs[0].permute(1, 2, 0)
+        worst, typical = ops.errors(ours, theirs.reshape(ours.shape).float())
+        assert worst < 2e-2 and typical < 2e-3, case.what
+
+
+def one_case(device: torch.device) -> cases.Case:
+    return cases.convolution(*SIZE, device, 32, 2, with_residual=True)
+
+
+def spoiled(case: cases.Case, spoil: Callable[[Tensor, Tensor], None], tile: Tile) -> cases.Case:
+    """A case whose op gives something else by one tile."""
+
+    def run(used: Tile) -> object:
+        results = case.launch.run(used)
+        assert isinstance(results, tuple)
+        y, sums = results
+        if used == tile:
+            spoil(y, sums)
+        return y, sums
+
+    return replace(case, launch=replace(case.launch, run=run))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda y, _: y[3, 4, 5].fill_(torch.nan),
+        lambda y, _: y[3, 4, 5].add_(0.1),
+        lambda y, sums: sums[0, 1].add_(y[0].sum(0).float()),
+    ],
+    ids=["nan", "one value", "a row of the sums"],
+)
+def test_what_is_wrong_is_named_and_not_timed(
+    spoil: Callable[[Tensor, Tensor], None], device: torch.device, timer: Timer
+) -> None:
+    right = one_case(device)
+    tiles = right.launch.tiles
+    rows = ops.measure(spoiled(right, spoil, tiles[1]), 2, timer)
+    red = [row for row in rows if "red" in str(row.get("note"))]
+    assert [row["tile"] for row in red] == [ops.name(tiles[1])]
+    assert "median" not in red[0]
+    timed = [row for row in rows if "median" in row]
+    assert len(timed) == len(tiles) - 1 + len((ops.OURS, ops.PYTORCH, "torch.compile"))
+
+
+def test_rows_of_an_op(device: torch.device, timer: Timer) -> None:
+    case = one_case(device)
+    rows = ops.measure(case, 1, timer)
+    (chosen,) = (row for row in rows if row.get("chosen"))
+    assert chosen["tile"] == ops.name(runnable(case.launch.tiles, device)[0])
+    assert (chosen["height"], chosen["width"], chosen["dilation"]) == (*SIZE, 2)
+    assert chosen["flop"] == SIZE[0] * SIZE[1] * 2 * 9 * 32 * 32
+    (baseline,) = (row for row in rows if row["by"] == ops.PYTORCH)
+    assert baseline["ratio"] == "1.00"
+
+
+@pytest.fixture
+def frames(device: torch.device) -> list[Tensor]:
+    return [frame.to(device) for frame in moving_scene(8, 16, 3)]
+
+
+def test_every_network_is_the_one_it_is_measured_against(
+    frames: list[Tensor],
+    device: torch.device,
+    timer: Timer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(networks, "LONG", 1)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    still, video = load_network().to(device), load_video_network().to(device)
+    inputs = networks.step_inputs(video, frames[0])
+    for contenders in (
+        networks.image_contenders(still, frames[0], compiling=False),
+        networks.step_contenders(video, inputs, compiling=False),
+        networks.stream_contenders(video, frames),
+        networks.step_contenders(video, inputs, compiling=True),
+        networks.image_contenders(still, frames[0], compiling=True),
+    ):
+        rows = networks.measure("SAPNet", "16x8", contenders, 1, timer)
+        assert {row["by"] for row in rows if "median" in row} == set(contenders)
+        assert rows[0]["by"] == rows[0]["baseline"] == networks.EAGER
+        # Ours has a ratio to each of the others.
+        ours = [row["baseline"] for row in rows if row["by"] == networks.OURS]
+        assert ours == [name for name in contenders if name != networks.OURS]
+
+
+@pytest.mark.parametrize("noise", [0.01, torch.nan])
+def test_a_network_that_is_another_is_not_timed(noise: float, timer: Timer) -> None:
+    picture = torch.rand(1, 3, 8, 8)
+    calls = {networks.EAGER: lambda: picture, networks.OURS: lambda: picture + noise}
+    first, ours = sorted(
+        networks.measure("SAPNet", "8x8", calls, 1, timer), key=lambda row: str(row["by"])
+    )
+    assert "median" in first and "median" not in ours
+    assert str(ours["note"]).startswith("red, not timed: " + ("40.0" if noise == 0.01 else "0.0"))
+
+
+def result_row(what: str, by: str, milliseconds: float, flop: float, size: float) -> pictures.Row:
+    row = {"what": what, "by": by, "median": str(milliseconds), "flop": str(flop)}
+    row |= {"bytes": str(size), "channels": "32", "gpu": "a GPU", "width": "1920", "height": "1080"}
+    return row
+
+
+def test_pictures_show_the_figures(tmp_path: Path) -> None:
+    rows = [
+        result_row(ops.COPY, "PyTorch", 1, 0, 2e9),  # 2 TB/s
+        result_row(ops.PRODUCT, "PyTorch", 1, 4e11, 1e8),  # 400 TFLOP/s
+        result_row("cell", ops.OURS, 1, 1e11, 1e9),
+        result_row("cell", ops.PYTORCH, 4, 1e11, 1e9),
+        result_row("SAPNet, six stages", networks.EAGER, 40, 0, 0),
+        result_row("SAPNet, six stages", networks.OURS, 10, 0, 0),
+    ]
+    path = tmp_path / "results.csv"
+    timing.Results(path, "it", lambda: {"gpu": "a GPU"}).add(rows)
+    read = pictures.read(path)
+    colour = ImageColor.getrgb(COLOURS[0])
+    roofline = pictures.roofline(read)
+    for teraflops, seen in ((100, colour), (25, (255, 255, 255))):
+        x, y = pictures.place(100, teraflops)
+        assert roofline.getpixel((round(x), round(y))) == seen
+    x, y = pictures.place(20, 40)
+    assert roofline.getpixel((round(x), round(y))) == (0, 0, 0)
+    bars = pictures.bars(read)
+    lengths = [
+        sum(bars.getpixel((x, y)) == ImageColor.getrgb(bar) for x in range(bars.width))
+        for bar, y in ((COLOURS[0], 30), (COLOURS[1], 48))
+    ]
+    assert lengths[0] == pytest.approx(4 * lengths[1], abs=4)
+
+
+def test_whole_programs(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from benchmarks import programs
+
+    clip = tmp_path / "clip.mp4"
+    write_video(clip, torch.rand(6, 3, 48, 64), Fraction(25))
+    rows = programs.measure(clip, 1, None)
+    assert [row["what"] for row in rows] == [
+        f"file to file, {name}" for name in ("SAPNetVideo", "SAPNet, six stages", programs.ZERO)
+    ]
+    for row in rows:
+        assert (row["width"], row["height"], row["unit"]) == (64, 48, "frames/s")
+        assert "derain" in str(row["note"])
+    assert rows[-1]["ratio"] == "1.00"
