@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.flow import Cancelled, Pipeline, StageStats
 from sapnet_stream.journal import Journal, PartRecord
+from sapnet_stream.slots import Finish, in_order
 from sapnet_stream.stop import Stop
 from sapnet_stream.stream import WARM_UP_SECONDS
 from sapnet_stream.video.codec import EncoderPlan
@@ -107,7 +109,7 @@ class PartWork:
                 self.journal.end(count)
 
         def derain(items: Iterator[Frame]) -> Generator[Frame, None, None]:
-            return self._derain(items, first)
+            return in_order(self._started(items, first), self.engine.slots.device.slots)
 
         pipeline = Pipeline()
         frames = pipeline.source("decode", decoder.frames, QUEUED_FRAMES)
@@ -131,7 +133,7 @@ class PartWork:
         """Of the part that a frame belongs to."""
         return max(0, (frame.pts * frame.time_base - self.origin) // self.seconds)
 
-    def _derain(self, frames: Iterator[Frame], first: int) -> Generator[Frame, None, None]:
+    def _started(self, frames: Iterator[Frame], first: int) -> Generator[Finish[Frame], None, None]:
         """Each part as if it were made alone: what it remembers depends on its place only."""
         past: deque[Frame] = deque(maxlen=self.engine.past_frames)
         begin, number = self.part_span(first, None).begin, -1
@@ -146,10 +148,14 @@ class PartWork:
                         number = self.number(frame)
                         stream = self.engine.stream()
                         stream.warm_up(past, self.part_span(number, None).begin or seconds)
-                    clean = stream.frame(frame)
-                    done = clean if self.compare is None else self.compare(frame, clean)
-                yield done
+                    finish = stream.start(frame)
+                yield partial(self._finished, frame, finish)
             past.extend(kept)
+
+    def _finished(self, frame: Frame, finish: Finish[Frame]) -> Frame:
+        with _located(frame):
+            clean = finish()
+            return clean if self.compare is None else self.compare(frame, clean)
 
 
 class _PartWriter:
