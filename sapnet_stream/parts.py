@@ -21,6 +21,7 @@ from sapnet_stream.video.codec import EncoderPlan
 from sapnet_stream.video.decode import NoFrameError, VideoDecoder
 from sapnet_stream.video.encode import VideoEncoder
 from sapnet_stream.video.frame import Frame
+from sapnet_stream.video.hardware import HardwareDecoder
 from sapnet_stream.video.info import VideoInfo
 from sapnet_stream.video.join import VideoPart
 from sapnet_stream.video.span import Span
@@ -44,6 +45,7 @@ class PartWork:
         engine: what derains.
         compare: joins a frame and its derained one into the picture to write, or None.
         deinterlace: make whole pictures of frames that are two fields.
+        hardware: decodes; None leaves that to the CPU.
         journal: where finished parts are noted.
     """
 
@@ -56,6 +58,7 @@ class PartWork:
     engine: DerainEngine
     compare: Callable[[Frame, Frame], Frame] | None
     deinterlace: bool
+    hardware: HardwareDecoder | None
     journal: Journal
 
     def run(
@@ -85,6 +88,7 @@ class PartWork:
                 lead_seconds=WARM_UP_SECONDS if self.engine.past_frames else 0,
                 careful=careful,
                 deinterlace=self.deinterlace,
+                hardware=self.hardware,
             )
         except NoFrameError:
             _PartWriter(self, first).finish(first + 1 if behind is None else behind, (0, 0))
