@@ -136,6 +136,7 @@ def ways(options: argparse.Namespace, engine_of: EngineOf) -> list[Way]:
 
 
 def _begins(engine: DerainEngine) -> Callable[[], Derain]:
+    # One frame at a time: to begin the next before this one is done would only make both older.
     return lambda: engine.stream().frame
 
 
