@@ -17,7 +17,8 @@ _CODEC = "h264"
 class HardwareDecoder:
     """A device that decodes video; its frames come as those of the CPU do.
 
-    What the device refuses within a codec it knows, as a rare profile, the CPU decodes.
+    What the device refuses within a codec it knows, as a rare profile, the CPU decodes. Where
+    the device has no format of as many bits, the samples come shifted into 16.
 
     Attributes:
         name: FFmpeg's kind of device, perhaps with one of several: "cuda", "cuda:1",

@@ -2,7 +2,6 @@
 
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -34,7 +33,7 @@ class FakeMark:
             raise self.error
 
 
-class FakeDevice:
+class FakeDevice(Host):
     """Three lanes under one clock: what is queued takes its time, the host none.
 
     Attributes:
@@ -63,15 +62,6 @@ class FakeDevice:
 
     def lane(self, lane: Lane) -> list[tuple[int, int]]:
         return [(begin, end) for each, begin, end in self.spans if each == lane]
-
-    def sent(self, plane: Tensor) -> Tensor:
-        return plane
-
-    def fetched(self, plane: Tensor) -> Tensor:
-        return plane
-
-    def between(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
 
 def begun(slots: Slots, numbers: Iterable[int], bad: int = -1) -> Iterator[Finish[int]]:
