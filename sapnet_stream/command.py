@@ -19,12 +19,13 @@ from sapnet_stream.progress import JobProgress, JobSettings
 from sapnet_stream.still.write import IMAGE_ENDINGS
 from sapnet_stream.stop import Stop
 from sapnet_stream.video.codec import EncoderSettings
+from sapnet_stream.video.hardware import HardwareDecoder
 
 INTERRUPTED = 130
 # They say nothing to a single picture.
 OF_VIDEOS = (
     *("start", "duration", "compare", "codec", "crf", "preset", "pix_fmt", "encoder_option"),
-    *("deinterlace", "resume", "keep_partial"),
+    *("deinterlace", "hwaccel", "resume", "keep_partial"),
 )
 
 
@@ -167,6 +168,7 @@ class Command:
             duration_seconds=options.duration,
             compare=options.compare,
             deinterlace=options.deinterlace,
+            hardware=options.hwaccel and HardwareDecoder(options.hwaccel),
             encoder=EncoderSettings(
                 options.codec,
                 options.crf,

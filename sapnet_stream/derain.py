@@ -195,6 +195,7 @@ def _work(prepared: PreparedJob, engine: DerainEngine, journal: Journal) -> Part
         engine=engine,
         compare=COMPARISONS[job.compare].frame if job.compare else None,
         deinterlace=job.deinterlace,
+        hardware=job.hardware,
         journal=journal,
     )
 

@@ -13,7 +13,8 @@ from sapnet_stream.networks.executor import Executor, Remembering, choose_execut
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import load_network, tensors_sha256
-from sapnet_stream.stream import DerainStream, change, derained
+from sapnet_stream.slots import Cuda, Finish, Host, Slots, in_order
+from sapnet_stream.stream import DerainStream, change, enough_memory
 from sapnet_stream.video.frame import Frame
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class DerainEngine:
     Attributes:
         description: network and device, for people.
         identity: all that a derained sample depends on, by name.
+        slots: the frames that are under way.
 
     Raises:
         UsageError: there is no such device, or a number is out of range.
@@ -78,6 +80,7 @@ class DerainEngine:
             weights = executor.name
             self.description = executor.name
         self.executor = executor
+        self.slots = Slots(Cuda(self.device) if self.device.type == "cuda" else Host())
         self.identity = {
             "the network": self.description,
             "the device": _device_name(self.device),
@@ -104,7 +107,8 @@ class DerainEngine:
                 f"got {image.dtype} {tuple(image.shape)}"
             )
         rgb = image.to(self.device, torch.float32)
-        difference = change(rgb, derained(self.executor, rgb), self.strength)
+        with self.slots.device.between(), enough_memory(self.device, *image.shape[2:]):
+            difference = change(rgb, self.executor(rgb), self.strength)
         return difference.add_(rgb).to(image.device, image.dtype)
 
     def image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -126,17 +130,25 @@ class DerainEngine:
 
     def stream(self) -> DerainStream:
         """Derain a video of its own, frame after frame."""
-        return DerainStream(self.executor, self.device, self.strength)
+        return DerainStream(self.executor, self.device, self.strength, self.slots)
 
     def frame(self, frame: Frame) -> Frame:
         """Derain a frame that has no past; see `DerainStream`."""
         return self.stream().frame(frame)
 
     def frames(self, items: Iterable[Frame | T]) -> Generator[Frame | T, None, None]:
-        """Derain the frames of a video; whatever else travels among them passes untouched."""
+        """Derain the frames of a video; whatever else travels among them passes untouched.
+
+        On a GPU some frames are under way at once, and as many are taken from `items` before
+        the first is returned; where frames arrive one by one, `DerainStream.frame` returns
+        each as soon as it is done.
+        """
         stream = self.stream()
-        for item in items:
-            yield stream.frame(item) if isinstance(item, Frame) else item
+
+        def start(item: Frame | T) -> Finish[Frame | T]:
+            return stream.start(item) if isinstance(item, Frame) else lambda: item
+
+        yield from in_order(map(start, items), self.slots.device.slots)
 
     def check_memory(self, height: int, width: int) -> None:
         """Refuse a picture size before work starts.

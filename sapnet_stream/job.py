@@ -15,6 +15,7 @@ from sapnet_stream.video.codec import EncoderPlan, EncoderSettings, plan_encoder
 from sapnet_stream.video.compare import COMPARISONS
 from sapnet_stream.video.container import container_format
 from sapnet_stream.video.decode import VideoDecoder
+from sapnet_stream.video.hardware import HardwareDecoder
 from sapnet_stream.video.info import VideoInfo
 from sapnet_stream.video.join import VideoPart, join
 from sapnet_stream.video.others import OtherStreams
@@ -35,6 +36,7 @@ class Job:
         duration_seconds: and what is this much later.
         compare: "side" writes input beside output, "wipe" one left of a line that moves.
         deinterlace: make whole pictures of frames that are two fields.
+        hardware: decodes the source; None leaves that to the CPU.
         encoder: codec, quality and effort.
         overwrite: replace an existing target, and begin anew what was not finished.
         resume: go on with what is done of an unfinished job, if there is any.
@@ -48,6 +50,7 @@ class Job:
     duration_seconds: float | None = None
     compare: str | None = None
     deinterlace: bool = False
+    hardware: HardwareDecoder | None = None
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     overwrite: bool = False
     resume: bool = False
@@ -123,7 +126,9 @@ def prepare(job: Job, engine: DerainEngine) -> PreparedJob:
         SapnetError: the source cannot be read or is too large, or the target cannot hold it.
     """
     span = span_between(job.source, job.start_seconds, job.duration_seconds)
-    with VideoDecoder(job.source, span, deinterlace=job.deinterlace) as decoder:
+    with VideoDecoder(
+        job.source, span, deinterlace=job.deinterlace, hardware=job.hardware
+    ) as decoder:
         source_info, begin = decoder.info, decoder.begin_seconds
         metadata = decoder.metadata
     height, width = source_info.orientation.size(source_info.height, source_info.width)
@@ -137,6 +142,7 @@ def prepare(job: Job, engine: DerainEngine) -> PreparedJob:
         "--duration": f"{job.duration_seconds}",
         "--compare": f"{job.compare}",
         "--deinterlace": f"{job.deinterlace}",
+        "--hwaccel": f"{job.hardware}",
         "the encoder": f"{plan}",
         "the length of parts": f"{job.part_seconds:g} s",
         **engine.identity,

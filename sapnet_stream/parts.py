@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ import numpy as np
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.flow import Cancelled, Pipeline, StageStats
 from sapnet_stream.journal import Journal, PartRecord
+from sapnet_stream.slots import Finish, in_order
 from sapnet_stream.stop import Stop
 from sapnet_stream.stream import WARM_UP_SECONDS
 from sapnet_stream.video.codec import EncoderPlan
 from sapnet_stream.video.decode import NoFrameError, VideoDecoder
 from sapnet_stream.video.encode import VideoEncoder
 from sapnet_stream.video.frame import Frame
+from sapnet_stream.video.hardware import HardwareDecoder
 from sapnet_stream.video.info import VideoInfo
 from sapnet_stream.video.join import VideoPart
 from sapnet_stream.video.span import Span
@@ -42,6 +45,7 @@ class PartWork:
         engine: what derains.
         compare: joins a frame and its derained one into the picture to write, or None.
         deinterlace: make whole pictures of frames that are two fields.
+        hardware: decodes; None leaves that to the CPU.
         journal: where finished parts are noted.
     """
 
@@ -54,6 +58,7 @@ class PartWork:
     engine: DerainEngine
     compare: Callable[[Frame, Frame], Frame] | None
     deinterlace: bool
+    hardware: HardwareDecoder | None
     journal: Journal
 
     def run(
@@ -83,6 +88,7 @@ class PartWork:
                 lead_seconds=WARM_UP_SECONDS if self.engine.past_frames else 0,
                 careful=careful,
                 deinterlace=self.deinterlace,
+                hardware=self.hardware,
             )
         except NoFrameError:
             _PartWriter(self, first).finish(first + 1 if behind is None else behind, (0, 0))
@@ -107,7 +113,7 @@ class PartWork:
                 self.journal.end(count)
 
         def derain(items: Iterator[Frame]) -> Generator[Frame, None, None]:
-            return self._derain(items, first)
+            return in_order(self._started(items, first), self.engine.slots.device.slots)
 
         pipeline = Pipeline()
         frames = pipeline.source("decode", decoder.frames, QUEUED_FRAMES)
@@ -131,7 +137,7 @@ class PartWork:
         """Of the part that a frame belongs to."""
         return max(0, (frame.pts * frame.time_base - self.origin) // self.seconds)
 
-    def _derain(self, frames: Iterator[Frame], first: int) -> Generator[Frame, None, None]:
+    def _started(self, frames: Iterator[Frame], first: int) -> Generator[Finish[Frame], None, None]:
         """Each part as if it were made alone: what it remembers depends on its place only."""
         past: deque[Frame] = deque(maxlen=self.engine.past_frames)
         begin, number = self.part_span(first, None).begin, -1
@@ -146,10 +152,14 @@ class PartWork:
                         number = self.number(frame)
                         stream = self.engine.stream()
                         stream.warm_up(past, self.part_span(number, None).begin or seconds)
-                    clean = stream.frame(frame)
-                    done = clean if self.compare is None else self.compare(frame, clean)
-                yield done
+                    finish = stream.start(frame)
+                yield partial(self._finished, frame, finish)
             past.extend(kept)
+
+    def _finished(self, frame: Frame, finish: Finish[Frame]) -> Frame:
+        with _located(frame):
+            clean = finish()
+            return clean if self.compare is None else self.compare(frame, clean)
 
 
 class _PartWriter:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from sapnet_stream.errors import TooLargeError
 from sapnet_stream.networks.executor import Executor, Remembering
 from sapnet_stream.networks.video_stream import VideoStream
+from sapnet_stream.slots import Finish, Slots
 from sapnet_stream.video.colour import add_change, to_rgb
 from sapnet_stream.video.field import split_fields, weave_fields
 from sapnet_stream.video.frame import Frame
@@ -31,17 +33,30 @@ class DerainStream:
         executor: runs the network.
         device: where.
         strength: 1 removes all the rain the network sees, 0 nothing.
+        slots: of the device; all streams of an executor share them.
     """
 
-    def __init__(self, executor: Executor, device: torch.device, strength: float) -> None:
+    def __init__(
+        self, executor: Executor, device: torch.device, strength: float, slots: Slots
+    ) -> None:
         self._executor, self._device, self._strength = executor, device, strength
+        self._slots = slots
         # By field and size: in mixed material whole frames and fields take turns.
         self._streams: dict[tuple[int, int, int], VideoStream] = {}
 
     def frame(self, frame: Frame) -> Frame:
-        """Derain the next frame."""
+        """Derain the next frame and wait for it."""
+        return self.start(frame)()
+
+    def start(self, frame: Frame) -> Finish[Frame]:
+        """Begin to derain the next frame.
+
+        On a GPU the frames before may be under way still, and its samples are read by now; on
+        a CPU it is done. What is returned waits for the derained frame.
+        """
         fields = enumerate(split_fields(frame))
-        return weave_fields(tuple(self._picture(field, number) for number, field in fields))
+        started = [self._start(field, number) for number, field in fields]
+        return lambda: weave_fields(tuple(finish() for finish in started))
 
     def warm_up(self, past: Iterable[Frame], begin: Fraction) -> None:
         """Look at the frames before the next ones.
@@ -56,26 +71,48 @@ class DerainStream:
         frames = [frame for frame in past if frame.pts * frame.time_base >= earliest]
         for frame in frames[:-STEPS_TO_WARM_UP]:
             for number, field in enumerate(split_fields(frame)):
-                rgb = self._rgb(field)
-                self._stream(self._executor, number, rgb).remember(rgb)
+                self._slots.device.run("up", None, partial(self._remember, field, number))
         for frame in frames[-STEPS_TO_WARM_UP:]:
-            self.frame(frame)
+            self.start(frame)
 
     @torch.no_grad()
-    def _picture(self, frame: Frame, number: int) -> Frame:
-        rgb = self._rgb(frame)
-        clean = derained(self._network(number, rgb), rgb)
-        with _one_thread():
-            return add_change(frame, frame.orientation.stored(change(rgb, clean, self._strength)))
+    def _start(self, frame: Frame, number: int) -> Finish[Frame]:
+        def send() -> tuple[Frame, Tensor, Callable[[], Tensor]]:
+            there, rgb = self._sent(frame)
+            return there, rgb, self._network(number, rgb)
 
-    def _rgb(self, frame: Frame) -> Tensor:
-        with _one_thread():
-            return frame.orientation.upright(to_rgb(frame, self._device)).contiguous()
+        def derain(sent: tuple[Frame, Tensor, Callable[[], Tensor]]) -> Frame:
+            there, rgb, network = sent
+            clean = network()
+            with _one_thread():
+                difference = change(rgb, clean, self._strength)
+                return add_change(there, frame.orientation.stored(difference))
 
-    def _network(self, number: int, rgb: Tensor) -> Callable[[Tensor], Tensor]:
-        if isinstance(self._executor, Remembering):
-            return self._stream(self._executor, number, rgb)
-        return self._executor
+        def fetch(there: Frame) -> Frame:
+            return _moved(there, self._slots.device.fetched)
+
+        with enough_memory(self._device, *frame.orientation.size(frame.height, frame.width)):
+            return self._slots.start(send, derain, fetch)
+
+    def _sent(self, frame: Frame) -> tuple[Frame, Tensor]:
+        """The frame on the device, and as RGB."""
+        with _one_thread():
+            there = _moved(frame, self._slots.device.sent)
+            rgb = to_rgb(there, self._device)
+            return there, frame.orientation.upright(rgb).contiguous()
+
+    def _network(self, number: int, rgb: Tensor) -> Callable[[], Tensor]:
+        """What remains to be done for a picture, as far as it depends on the one before."""
+        if not isinstance(self._executor, Remembering):
+            return partial(self._executor, rgb)
+        stream = self._stream(self._executor, number, rgb)
+        return partial(stream.derain, stream.look(rgb))
+
+    @torch.no_grad()
+    def _remember(self, frame: Frame, number: int) -> None:
+        assert isinstance(self._executor, Remembering)
+        _, rgb = self._sent(frame)
+        self._stream(self._executor, number, rgb).remember(rgb)
 
     def _stream(self, executor: Remembering, number: int, rgb: Tensor) -> VideoStream:
         key = (number, rgb.shape[2], rgb.shape[3])
@@ -84,20 +121,26 @@ class DerainStream:
         return self._streams[key]
 
 
-def derained(network: Callable[[Tensor], Tensor], rgb: Tensor) -> Tensor:
-    """What `network` makes of [N, 3, H, W].
+@contextmanager
+def enough_memory(device: torch.device, height: int, width: int) -> Iterator[None]:
+    """Within, a picture of this size is worked on.
 
     Raises:
         TooLargeError: another program took the memory that was free when the job began.
     """
     try:
-        return network(rgb)
+        yield
     except torch.OutOfMemoryError as error:
-        height, width = rgb.shape[2:]
         raise TooLargeError(
-            f"{rgb.device} has no memory left for a {width}x{height} picture: "
+            f"{device} has no memory left for a {width}x{height} picture: "
             "end what else runs there, or lower --memory"
         ) from error
+
+
+def _moved(frame: Frame, move: Callable[[Tensor], Tensor]) -> Frame:
+    """With its planes of colour elsewhere; nothing is done to alpha."""
+    colour = frame.colour_planes
+    return frame.with_planes((*map(move, colour), *frame.planes[len(colour) :]))
 
 
 def change(rgb: Tensor, clean: Tensor, strength: float) -> Tensor:

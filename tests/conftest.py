@@ -1,4 +1,4 @@
-"""Where the data is that does not belong into the repository."""
+"""What tests need that not every machine has: data, and a GPU."""
 
 import os
 from pathlib import Path
@@ -25,3 +25,11 @@ def data_dir() -> Path:
     path = Path(value).resolve()
     assert path.is_dir(), f"SAPNET_DATA={value} is not a folder"
     return path
+
+
+@pytest.fixture
+def needs_cuda() -> None:
+    """Skips a test that only a GPU can run; FAIL_WITHOUT_CUDA=1 makes that a failure."""
+    if not torch.cuda.is_available():
+        assert os.environ.get("FAIL_WITHOUT_CUDA") != "1", "no CUDA device"
+        pytest.skip("needs a CUDA device")

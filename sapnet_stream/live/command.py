@@ -21,6 +21,7 @@ from sapnet_stream.live.server import Page, parse_listen, serving
 from sapnet_stream.live.smaller import at_half_size
 from sapnet_stream.live.source import SourceSettings
 from sapnet_stream.video.codec import EncoderSettings
+from sapnet_stream.video.hardware import HardwareDecoder
 
 STOPPED = 130
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -86,6 +87,7 @@ def camera_settings(options: argparse.Namespace) -> CameraSettings:
             retries=options.retries,
             persist=options.persist,
             cap_seconds=options.retry_cap,
+            hardware=options.hwaccel and HardwareDecoder(options.hwaccel),
         ),
         outputs=tuple(_outputs(options)),
         encoder=EncoderSettings(
@@ -134,6 +136,7 @@ def ways(options: argparse.Namespace, engine_of: EngineOf) -> list[Way]:
 
 
 def _begins(engine: DerainEngine) -> Callable[[], Derain]:
+    # One frame at a time: to begin the next before this one is done would only make both older.
     return lambda: engine.stream().frame
 
 

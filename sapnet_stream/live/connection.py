@@ -11,6 +11,7 @@ import av.container
 
 from sapnet_stream.live.child import Child, readable
 from sapnet_stream.live.template import NO_PROBE
+from sapnet_stream.video.hardware import HardwareDecoder
 
 _WAKE_SECONDS = 0.1
 
@@ -46,6 +47,11 @@ class Connection:
 
     Two threads use the container: one reads packets, one decodes them. Closing takes both.
 
+    Args:
+        number: 0 for the first.
+        pipe: what comes.
+        hardware: decodes the pictures where it knows their codec; None is the CPU.
+
     Attributes:
         number: 0 for the first.
         container: PyAV's, over the pipe.
@@ -53,10 +59,16 @@ class Connection:
         audio: its stream of sound, or None.
     """
 
-    def __init__(self, number: int, pipe: Pipe) -> None:
+    def __init__(self, number: int, pipe: Pipe, hardware: HardwareDecoder | None = None) -> None:
         self.number = number
         # The child knows all of the stream already; there is nothing to probe.
-        container = av.open(pipe, "r", format="nut", options=NO_PROBE)
+        container = av.open(
+            pipe,
+            "r",
+            format="nut",
+            options=NO_PROBE,
+            hwaccel=None if hardware is None else hardware.settings(),
+        )
         self.container = container
         self.video = container.streams.video[0]
         self.audio = next(iter(container.streams.audio), None)

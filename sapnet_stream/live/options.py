@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add("--max-latency", type=number, default=0.5, metavar="SECONDS", help="age of frames (0.5)")
     add("--when-slow", choices=SLOW, default="drop", help="if the device is too slow (drop)")
     add_engine_options(made)
+    add("--hwaccel", metavar="NAME", help="decode on cuda, vaapi, videotoolbox ... (cpu)")
     add("--codec", choices=CODECS, help="of the output (h264)")
     add("--crf", type=number, metavar="0..63", help="quality, lower is better (23)")
     add("--preset", metavar="NAME", help="encoder effort (veryfast)")

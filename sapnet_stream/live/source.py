@@ -21,6 +21,7 @@ from sapnet_stream.live.child import Child
 from sapnet_stream.live.connection import Connection, LivePacket, Pipe
 from sapnet_stream.live.fault import HOPELESS, Fault
 from sapnet_stream.video.container import READABLE
+from sapnet_stream.video.hardware import HardwareDecoder
 
 OPEN_SECONDS = 4.0
 # Beyond what the open may take: a process to start on a busy machine.
@@ -66,6 +67,7 @@ class SourceSettings:
         stall_seconds: without a packet, until the stream counts as stalled.
         silence_seconds: without a packet, until the connection is given up.
         cap_seconds: the longest wait between two attempts.
+        hardware: decodes the pictures; None leaves that to the CPU.
     """
 
     address: Address
@@ -76,6 +78,7 @@ class SourceSettings:
     stall_seconds: float = 1.5
     silence_seconds: float = 4.0
     cap_seconds: float = 30.0
+    hardware: HardwareDecoder | None = None
 
     @property
     def patience_seconds(self) -> float:
@@ -194,7 +197,7 @@ class Source:
         with closing(started) as child:
             pipe = Pipe(child, self._patient)
             try:
-                connection = Connection(self.stats.connections, pipe)
+                connection = Connection(self.stats.connections, pipe, self._settings.hardware)
             except (av.error.FFmpegError, IndexError):
                 # Nothing came, or not even the header; the child knows why.
                 connection = None
@@ -263,7 +266,9 @@ class Source:
             self.stats.connections += 1
             self._on_connection(connection)
             context = connection.video.codec_context
-            self._on_event(f"connected: {context.name} {context.width}x{context.height}")
+            asked = self._settings.hardware is not None
+            where = ", decoded on the CPU" if asked and not context.is_hwaccel else ""
+            self._on_event(f"connected: {context.name} {context.width}x{context.height}{where}")
         if self.stats.state == State.STALLED:
             self._on_resumed()
         self.stats.state = State.RUNNING

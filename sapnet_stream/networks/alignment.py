@@ -80,11 +80,13 @@ def unit_spectrum(pictures: Tensor, share: float = 1.0) -> Tensor:
     """
     height, width = pictures.shape[-2:]
     device = pictures.device
-    window = torch.hann_window(height, False)[:, None] * torch.hann_window(width, False)
+    window = torch.hann_window(height, False, device=device)[:, None]
+    window = window * torch.hann_window(width, False, device=device)
     centred = pictures - pictures.mean((-2, -1), keepdim=True)
-    spectrum = torch.fft.rfft2(centred * window.to(device))
-    fy, fx = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)
-    low_pass = torch.exp(-(share**2) * (fy**2 + fx**2) / (2 * PASS_BAND**2)).to(device)
+    spectrum = torch.fft.rfft2(centred * window)
+    fy = torch.fft.fftfreq(height, device=device)[:, None]
+    fx = torch.fft.rfftfreq(width, device=device)
+    low_pass = torch.exp(-(share**2) * (fy**2 + fx**2) / (2 * PASS_BAND**2))
     phases: Tensor = spectrum * (low_pass / spectrum.abs().clamp(min=1e-9))
     return phases
 
@@ -125,12 +127,13 @@ def mesh_between(now: View, then: View, factor: int) -> Mesh:
     if now.phases is None or then.phases is None:
         return camera.view(1, 2, 1, 1)
     rows, columns = now.phases.shape[:2]
-    camera = camera.to(now.phases.device)
+    y, x = ((camera / factor).round().long() % BLOCK_PX).flatten().tolist()
+    # Filled in there: a copy from here would wait for the device.
+    camera = torch.stack([now.phases.new_full((1,), side, dtype=torch.float32) for side in shift])
     size = (BLOCK_PX, BLOCK_PX)
     surface = torch.fft.irfft2((then.phases * now.phases.conj()).flatten(0, 1), s=size)
     local, peak = correlation_peaks(surface)
-    at_camera = (camera / factor).round().long() % BLOCK_PX
-    expected = surface[:, at_camera[0, 0], at_camera[1, 0]] / (2 * math.pi * PASS_BAND**2)
+    expected = surface[:, y, x] / (2 * math.pi * PASS_BAND**2)
     near = (local - camera / factor).abs().amax(0) < NEAR_PX
     sure = (peak > SURE_PEAK) & (near | (expected < 0.5 * peak))
     mesh = torch.where(sure, local * factor, camera).view(2, rows, columns)

@@ -37,13 +37,17 @@ class BackgroundMemory:
 
     def __init__(self) -> None:
         self._frames: deque[tuple[Tensor, View]] = deque(maxlen=LONG)
+        self._newest: tuple[Tensor, View, Tensor] | None = None
 
     def push(self, frame: Tensor, view: View) -> None:
         """Remember a frame, [3, H, W] uint8, unless it repeats the last one.
 
         Players and converters repeat frames, and a streak that is there twice looks like scene.
         """
-        if not self._frames or _differ(frame, self._frames[-1][0]):
+        self._settle()
+        if self._frames:
+            self._newest = frame, view, _difference(frame, self._frames[-1][0])
+        else:
             self._frames.append((frame, view))
 
     def statistics(self, frame: Tensor, view: View) -> tuple[Tensor, Tensor, Mesh]:
@@ -59,6 +63,7 @@ class BackgroundMemory:
             [STATISTICS, 3, H, W] uint8; the share of the long memory that looked at each
             pixel, [1, H, W] float32 in [0, 1]; and how the picture moved since the last frame.
         """
+        self._settle()
         height, width = frame.shape[1:]
         factor = small_factor(height, width)
         seen = torch.zeros(1, height, width, device=frame.device)
@@ -83,11 +88,22 @@ class BackgroundMemory:
         long = ranks(aligned, [(n - 1) // 2, (n - 1) // 4])
         return torch.stack(short + long), seen, last
 
+    def _settle(self) -> None:
+        """Take in the newest frame if it is none that is there twice.
 
-def _differ(a: Tensor, b: Tensor) -> bool:
+        Not at once: on a GPU the difference is known by the time of the next frame.
+        """
+        if self._newest is not None:
+            frame, view, difference = self._newest
+            if difference.item() > SAME_FRAME:
+                self._frames.append((frame, view))
+            self._newest = None
+
+
+def _difference(a: Tensor, b: Tensor) -> Tensor:
     every = slice(None, None, 4)
     a, b = (x[:, every, every].to(torch.int16) for x in (a, b))
-    return (a - b).abs().float().mean().item() > SAME_FRAME
+    return (a - b).abs().float().mean()
 
 
 def ranks(values: list[Tensor], wanted: list[int]) -> list[Tensor]:

@@ -60,9 +60,10 @@ class Camera:
         def seen_from(key: Tensor, origin: Position) -> tuple[float, float, Position]:
             surface = torch.fft.irfft2(key * spectrum.conj(), s=small.shape)
             shift, peak = correlation_peaks(surface[None])
-            y, x = (shift[:, 0] * factor).tolist()
+            # At once: each time, the host waits for the device.
+            y, x, height = torch.cat((shift[:, 0] * factor, peak)).tolist()
             position = (origin[0] + y, origin[1] + x)
-            return _likeness(small, last, before, position, factor), float(peak), position
+            return _likeness(small, last, before, position, factor), height, position
 
         assert self._key is not None
         likeness, peak, position = seen_from(self._key, self._key_position)
@@ -89,6 +90,6 @@ def _likeness(
     cell = min(COARSE_PX, *a.shape)
     a, b = (F.avg_pool2d(x[None, None], cell) for x in (a, b))
     a, b = a - a.mean(), b - b.mean()
-    scale = float(a.norm() * b.norm())
+    product, scale = torch.stack(((a * b).sum(), a.norm() * b.norm())).tolist()
     # Two featureless pictures are the same scene.
-    return float((a * b).sum()) / scale if scale > 1e-4 * a.numel() else 1.0
+    return float(product / scale) if scale > 1e-4 * a.numel() else 1.0

@@ -6,8 +6,6 @@ Triton kernels on a GPU.
 """
 
 import importlib.util
-import os
-import shutil
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -19,6 +17,7 @@ from sapnet_stream.networks.folded_video import FoldedVideo
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.video_stream import FrameExecutor, VideoExecutor, VideoStream
+from sapnet_stream.triton_device import has_triton
 
 
 class Executor(Protocol):
@@ -128,13 +127,6 @@ def _video_executor(
 
 
 def _has_kernels(network: SAPNet | SAPNetVideo, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether the fused kernels are made for this network and device, and Triton is there."""
-    if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
-        return False
-    # ROCm calls itself CUDA; and Triton starts kernels through a program it compiles itself.
-    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
-    if torch.version.hip is not None or not compiler:
-        return False
-    if torch.cuda.get_device_capability(device) < (8, 0):
-        return False
-    return network.config.channels in (32, 64) and bool(importlib.util.find_spec("triton"))
+    """Whether the fused kernels are made for this network and device."""
+    halves = dtype in (torch.float16, torch.bfloat16)
+    return halves and network.config.channels in (32, 64) and has_triton(device)

@@ -10,7 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sapnet_stream.networks.sapnet_video import PIXELS, SAPNetVideo, VideoState, next_frame
+from sapnet_stream.networks.sapnet_video import (
+    PIXELS,
+    SAPNetVideo,
+    VideoState,
+    look,
+    next_frame,
+)
 from sapnet_stream.networks.scaled_convolution import ScaledConvolution
 from sapnet_stream.networks.strips import TapMeans, keep_freed_blocks, rectify
 
@@ -64,7 +70,7 @@ class FoldedVideo:
     @torch.no_grad()
     def __call__(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
         """See `SAPNetVideo.forward`."""
-        return next_frame(self.step, frame, state)
+        return next_frame(self.step, look(frame, state))
 
     def step(
         self, frame: Tensor, past: Tensor, seen: Tensor, h: Tensor, c: Tensor

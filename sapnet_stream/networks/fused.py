@@ -106,7 +106,10 @@ class FusedExecutor:
         """
         size = image.shape[2], image.shape[3]
         if size != self._size:
-            # The buffers of the last size go before those of the next are made.
+            # The buffers of the last size go before those of the next are made, when nothing
+            # that is under way needs them.
+            if self._device.type == "cuda":
+                torch.cuda.current_stream(self._device).synchronize()
             self._size, self._run = None, None
             if self._fits(*size):
                 self._tune(*size)

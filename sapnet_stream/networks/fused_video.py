@@ -15,7 +15,7 @@ from sapnet_kernels.launches import layer_launches
 from sapnet_stream.networks.folded_video import entry_input, entry_parameters
 from sapnet_stream.networks.fused_units import FusedUnits
 from sapnet_stream.networks.graph import Graph
-from sapnet_stream.networks.sapnet_video import SAPNetVideo, VideoState, next_frame
+from sapnet_stream.networks.sapnet_video import SAPNetVideo, VideoState, look, next_frame
 
 # Channels of the network's result, 28, up to a power of two.
 _OUTPUTS = 32
@@ -68,7 +68,7 @@ class FusedVideo:
     @torch.no_grad()
     def __call__(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
         """See `SAPNetVideo.forward`."""
-        return next_frame(self.step, frame, state)
+        return next_frame(self.step, look(frame, state))
 
     def step(
         self, frame: Tensor, past: Tensor, seen: Tensor, h: Tensor, c: Tensor
@@ -79,6 +79,9 @@ class FusedVideo:
         """
         size = h.shape[2], h.shape[3]
         if size != self._size:
+            # Nothing that is under way may need the buffers of the last size.
+            if self._device.type == "cuda":
+                torch.cuda.current_stream(self._device).synchronize()
             self._size, self._graph = size, None
             self._tune(*size)
             return self._step(frame, past, seen, h, c)

@@ -24,7 +24,8 @@ class Graph:
             function(*self._inputs)
             # Of this device: the default one is shared by all.
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            with torch.cuda.graph(self._graph, stream=stream):
+            # Decoder and encoder may work on the same device meanwhile, on other threads.
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
                 self._outputs = function(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sapnet_stream.errors import UsageError
-from sapnet_stream.networks.alignment import Position, seen_from_now
+from sapnet_stream.networks.alignment import Mesh, Position, seen_from_now
 from sapnet_stream.networks.background import STATISTICS, BackgroundMemory
 from sapnet_stream.networks.blocks import ProgressiveDilatedUnit, conv_lstm_update
 from sapnet_stream.networks.camera import Camera
@@ -130,7 +130,7 @@ class SAPNetVideo(nn.Module):
             state: of the frame before; a cut to another scene is found and resets it. Its
                 memory is handed on, so a state is used once.
         """
-        return next_frame(self.step, frame, state)
+        return next_frame(self.step, look(frame, state))
 
     def step(
         self, frame: Tensor, past: Tensor, seen: Tensor, h: Tensor, c: Tensor
@@ -167,9 +167,30 @@ class SAPNetVideo(nn.Module):
 Step = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
-def next_frame(step: Step, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
-    """What `SAPNetVideo.forward` does, with any executor's `step`."""
-    height, width = frame.shape[2:]
+@dataclass(frozen=True)
+class Look:
+    """What is known of a frame before the network sees it; the last output plays no part.
+
+    Attributes:
+        size: (H, W) of the frame.
+        even: the frame, [1, 3, H, W] with H and W even.
+        state: of the frame before; after a cut, without a past. `camera` and `memory` are
+            already those of this frame.
+        statistics, seen, mesh: see `BackgroundMemory.statistics`.
+        shift: how far the camera has moved, see `half_shift`.
+    """
+
+    size: tuple[int, int]
+    even: Tensor
+    state: VideoState
+    statistics: Tensor
+    seen: Tensor
+    mesh: Mesh
+    shift: tuple[int, int]
+
+
+def look(frame: Tensor, state: VideoState) -> Look:
+    """Follow the camera and ask the memory: all of a frame that the host waits for."""
     before = state.camera.view.position
     if not state.camera.follow(frame[0]):
         state = state.forgotten()
@@ -179,18 +200,24 @@ def next_frame(step: Step, frame: Tensor, state: VideoState) -> tuple[Tensor, Vi
     pixels = _bytes(even)
     statistics, seen, mesh = state.memory.statistics(pixels, view)
     state.memory.push(pixels, view)
-    last = even if state.output is None else seen_from_now(state.output, mesh, even)
+    size = (frame.shape[2], frame.shape[3])
+    return Look(size, even, state, statistics, seen, mesh, half_shift(before, view.position))
+
+
+def next_frame(step: Step, looked: Look) -> tuple[Tensor, VideoState]:
+    """What `SAPNetVideo.forward` does after `look`, with any executor's `step`."""
+    even, state, (height, width) = looked.even, looked.state, looked.size
+    last = even if state.output is None else seen_from_now(state.output, looked.mesh, even)
     past = torch.empty(1, STATISTICS + 1, *even.shape[1:], device=even.device)
-    torch.sub(statistics.float().div_(255), even, out=past[0, :STATISTICS])
+    torch.sub(looked.statistics.float().div_(255), even, out=past[0, :STATISTICS])
     torch.sub(last, even, out=past[:, STATISTICS])
     past = past.flatten(1, 2)
-    shift = half_shift(before, view.position)
-    h, c = shifted(state.h, shift), shifted(state.c, shift)
-    output, h, c = step(even, past, seen[None], h, c)
+    h, c = shifted(state.h, looked.shift), shifted(state.c, looked.shift)
+    output, h, c = step(even, past, looked.seen[None], h, c)
     if state.output is None:
         for _ in range(FIRST_LOOKS - 1):
             past[:, -3:] = output - even
-            output, h, c = step(even, past, seen[None], h, c)
+            output, h, c = step(even, past, looked.seen[None], h, c)
     return output[:, :, :height, :width], replace(state, h=h, c=c, output=output)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sapnet_stream.networks.background import LONG
 from sapnet_stream.networks.memory import available_bytes, too_large
-from sapnet_stream.networks.sapnet_video import VideoState, remember
+from sapnet_stream.networks.sapnet_video import Look, Step, VideoState, look, next_frame, remember
 
 # Of a frame and its video's memory, by the bytes of a number: measured on a CPU, as the growth of
 # peak memory from 540p to 1080p with a camera that moves (550 and 670), and the frames that a
@@ -27,8 +27,9 @@ class FrameExecutor(Protocol):
         """See `SAPNetVideo.initial`."""
         ...
 
-    def __call__(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
-        """See `SAPNetVideo.forward`."""
+    @property
+    def step(self) -> Step:
+        """See `SAPNetVideo.step`."""
         ...
 
 
@@ -42,8 +43,17 @@ class VideoStream:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Derain the next picture, [1, 3, H, W] float32 in [0, 1]; not clamped."""
+        return self.derain(self.look(image))
+
+    def look(self, image: Tensor) -> Look:
+        """What can be known of the next picture while the one before is being derained."""
         with torch.inference_mode():
-            output, self._state = self._executor(image, self._current(image))
+            return look(image, self._current(image))
+
+    def derain(self, looked: Look) -> Tensor:
+        """Derain the picture that was looked at."""
+        with torch.inference_mode():
+            output, self._state = next_frame(self._executor.step, looked)
         # The next picture looks back at the state's own copy.
         return output.clone()
 

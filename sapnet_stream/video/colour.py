@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sapnet_stream.triton_device import has_triton
 from sapnet_stream.video.frame import Colour, Frame, PixelLayout
 from sapnet_stream.video.pq import gamma_from_pq, pq_change
 
@@ -29,6 +30,11 @@ def to_rgb(frame: Frame, device: torch.device | None = None) -> Tensor:
     planes never see. PQ is shown as a gamma signal (`gamma_from_pq`), alpha not at all.
     """
     device = device or torch.device("cpu")
+    if _has_kernels(frame):
+        from sapnet_kernels.yuv420_to_rgb import yuv420_to_rgb
+
+        seen: Tensor = yuv420_to_rgb(*frame.colour_planes, *_coding(frame))
+        return seen[None].to(device)
     rgb = torch.empty(1, 3, frame.height, frame.width, device=device)
     for band in _bands(frame, device):
         rgb[0, :, band[0][1]] = _seen(frame, band, device)
@@ -43,9 +49,17 @@ def add_change(frame: Frame, change: Tensor) -> Frame:
         change: [1, 3, H, W] float32, of what `to_rgb` returned; any device.
 
     Returns:
-        A frame of the same layout on the CPU, samples rounded and held inside the code range;
-        alpha is the source's.
+        A frame of the same layout, its planes where they were, samples rounded and held inside
+        the code range; alpha is the source's.
     """
+    kept = frame.planes[len(frame.colour_planes) :]
+    if _has_kernels(frame):
+        from sapnet_kernels.rgb_residual_to_yuv420 import rgb_residual_to_yuv420
+
+        planes = frame.colour_planes
+        return frame.with_planes(
+            (*rgb_residual_to_yuv420(change[0], *planes, *_coding(frame)), *kept)
+        )
     most = 2**frame.layout.bits - 1
     changed = [torch.empty_like(plane) for plane in frame.colour_planes]
     for band in _bands(frame, change.device):
@@ -54,8 +68,20 @@ def add_change(frame: Frame, change: Tensor) -> Frame:
             part = pq_change(_seen(frame, band, change.device), part)
         deltas = _deltas(part, frame.layout, frame.colour)
         for target, (plane, rows), delta in zip(changed, band, deltas, strict=True):
-            target[rows] = delta.cpu().add_(plane[rows]).round_().clamp_(0, most)
-    return frame.with_planes((*changed, *frame.planes[len(changed) :]))
+            target[rows] = delta.to(plane.device).add_(plane[rows]).round_().clamp_(0, most)
+    return frame.with_planes((*changed, *kept))
+
+
+def _has_kernels(frame: Frame) -> bool:
+    """Whether kernels on the planes' own device convert in one pass each."""
+    layout = frame.layout
+    halved = (layout.model, layout.chroma_rows, layout.chroma_columns) == ("yuv", 2, 2)
+    return halved and not frame.colour.pq and has_triton(frame.planes[0].device)
+
+
+def _coding(frame: Frame) -> tuple[float, float, int, bool]:
+    colour = frame.colour
+    return colour.kr, colour.kb, frame.layout.bits, colour.full_range
 
 
 def _seen(frame: Frame, band: list[tuple[Tensor, slice]], device: torch.device) -> Tensor:

@@ -9,6 +9,7 @@ import av.container
 from av.stream import Disposition
 
 from sapnet_stream.errors import InputError, OutputError
+from sapnet_stream.video.hardware import HardwareDecoder
 
 # A list of other files or addresses named .mp4 must not be followed, so only formats that
 # carry their own data may open, and only from the file itself. Not image2: it takes a name like
@@ -35,8 +36,12 @@ _OPEN_ARGUMENTS: dict[str, Any] = (
 )
 
 
-def open_input(path: Path) -> av.container.InputContainer:
+def open_input(path: Path, hardware: HardwareDecoder | None = None) -> av.container.InputContainer:
     """Open a local media file without following lists or addresses.
+
+    Args:
+        path: the file.
+        hardware: decodes what it can; None leaves everything to the CPU.
 
     Raises:
         InputError: in one sentence, why not.
@@ -57,6 +62,7 @@ def open_input(path: Path) -> av.container.InputContainer:
         container: av.container.InputContainer = av.open(
             f"file:{path}",
             options={"protocol_whitelist": "file", "format_whitelist": READABLE},
+            hwaccel=None if hardware is None else hardware.settings(),
             **_OPEN_ARGUMENTS,
         )
         return container

@@ -14,6 +14,7 @@ from sapnet_stream.errors import InputError, UsageError
 from sapnet_stream.video.deinterlace import deinterlaced
 from sapnet_stream.video.demux import Demuxer, Packet, is_inside
 from sapnet_stream.video.frame import Frame, planar_name
+from sapnet_stream.video.hardware import HardwareDecoder
 from sapnet_stream.video.info import DEFAULT_TIME_BASE, VideoInfo, average_rate, video_info
 from sapnet_stream.video.picture import read_planes
 from sapnet_stream.video.span import WHOLE, Span
@@ -42,6 +43,7 @@ class VideoDecoder:
         lead_seconds: but for those that begin this much earlier, or less.
         careful: never seek; slower, and exact even where the file is damaged.
         deinterlace: make whole pictures of frames that are two fields.
+        hardware: decodes the video; None leaves that to the CPU.
 
     Attributes:
         info: of the video stream, known after the first frame was decoded.
@@ -53,6 +55,7 @@ class VideoDecoder:
     Raises:
         InputError: the file is missing, unreadable, or has no video that can be decoded.
         NoFrameError: the span is empty.
+        UsageError: the hardware knows nothing of the video's codec.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class VideoDecoder:
         lead_seconds: Fraction | int = 0,
         careful: bool = False,
         deinterlace: bool = False,
+        hardware: HardwareDecoder | None = None,
     ) -> None:
         self.path = path
         self._span = span
@@ -71,7 +75,7 @@ class VideoDecoder:
         self._deinterlace = deinterlace
         seeks = span.begin is not None and not careful
         for margin in SEEK_MARGINS_SECONDS if seeks else (None,):
-            self._demuxer = Demuxer(path)
+            self._demuxer = Demuxer(path, hardware)
             try:
                 self._prepare()
                 if (margin is None or self._seek(margin)) and self._read_info(margin is None):

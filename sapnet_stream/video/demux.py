@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import av
 from av.stream import Discard, Stream
 
-from sapnet_stream.errors import InputError
+from sapnet_stream.errors import InputError, UsageError
 from sapnet_stream.video.container import find_video, open_input
+from sapnet_stream.video.hardware import HardwareDecoder
 from sapnet_stream.video.span import MICROSECOND, WHOLE, Span
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Demuxer:
 
     Args:
         path: a local file.
+        hardware: decodes its video; None leaves that to the CPU.
 
     Attributes:
         container: PyAV's.
@@ -39,14 +41,20 @@ class Demuxer:
 
     Raises:
         InputError: the file is missing, unreadable, or has no video that can be decoded.
+        UsageError: the hardware knows nothing of its codec.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, hardware: HardwareDecoder | None = None) -> None:
         self.path = path
         self.damaged = 0
-        self.container = open_input(path)
+        self.container = open_input(path, hardware)
         try:
             self.video = find_video(self.container, path)
+            if hardware is not None and not self.video.codec_context.is_hwaccel:
+                raise UsageError(
+                    f"{path}: --hwaccel {hardware} does not decode "
+                    f"{self.video.codec_context.name}: leave it out"
+                )
         except BaseException:
             self.container.close()
             raise

@@ -3,10 +3,10 @@
 import difflib
 
 import av
-import av.logging
 from av.video.codeccontext import VideoCodecContext
 
 from sapnet_stream.errors import OutputError, UsageError
+from sapnet_stream.video.complaints import complaints
 from sapnet_stream.video.info import VideoInfo
 
 # Lists of the wrapped encoder's own options, which add to a default instead of replacing it.
@@ -53,21 +53,15 @@ def check_start(
     context.pix_fmt = pixel_format
     context.time_base, context.framerate = 1 / info.rate, info.rate
     context.options = dict(options)
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.WARNING)
-    try:
-        with av.logging.Capture() as logs:
+    failure = None
+    with complaints() as said:
+        try:
             context.open()
-        failure = None
-    except (av.error.FFmpegError, ValueError, OverflowError) as error:
-        failure = error
-    finally:
-        av.logging.set_level(level)
-    # FFmpeg first says how often it repeated what it said before.
-    said = [" ".join(text.split()) for _, _, text in logs if "(repeated" not in text]
-    complaints = [line for line in said if failure or "option" in line.lower()]
-    if failure or complaints:
-        reason = complaints[0] if complaints else getattr(failure, "strerror", str(failure))
+        except (av.error.FFmpegError, ValueError, OverflowError) as error:
+            failure = error
+    reasons = [line for line in said if failure or "option" in line.lower()]
+    if failure or reasons:
+        reason = reasons[0] if reasons else getattr(failure, "strerror", str(failure))
         given = " ".join(f"{key}={value}" for key, value in options.items())
         raise OutputError(
             f"{name} cannot encode {info.width}x{info.height} {pixel_format} with "

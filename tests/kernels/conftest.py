@@ -1,6 +1,5 @@
 """What the tests of kernels share: a device, poisoned memory, a measure of error."""
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,14 +11,6 @@ from torch import Tensor
 def device() -> torch.device:
     """The GPU where there is one; without, Triton's interpreter runs on the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@pytest.fixture
-def needs_cuda() -> None:
-    """Skips a test that only a GPU can run; FAIL_WITHOUT_CUDA=1 makes that a failure."""
-    if not torch.cuda.is_available():
-        assert os.environ.get("FAIL_WITHOUT_CUDA") != "1", "no CUDA device"
-        pytest.skip("needs a CUDA device")
 
 
 @pytest.fixture

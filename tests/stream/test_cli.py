@@ -64,7 +64,7 @@ def test_help_fits_a_screen_and_names_every_option() -> None:
         *("--start", "--duration", "--strength", "--compare", "--stages", "--device", "--dtype"),
         *("--memory", "--weights", "--codec", "--crf", "--preset", "--overwrite", "--quiet"),
         *("--resume", "--keep-partial", "--preview", "--progress", "--version"),
-        *("--deinterlace", "--pix-fmt", "--encoder-option", "--model"),
+        *("--deinterlace", "--pix-fmt", "--encoder-option", "--model", "--hwaccel"),
     }
 
 

@@ -110,6 +110,7 @@ def test_what_an_image_cannot_hold_is_a_warning(run: Any, tmp_path: Path, capfd:
         (["in.png", "out.png", "--start", "1"], "--start is for videos"),
         (["in.png", "out.png", "--codec", "h264"], "--codec is for videos"),
         (["in.png", "out.png", "--crf", "0"], "--crf is for videos"),
+        (["in.png", "out.png", "--hwaccel", "cuda"], "--hwaccel is for videos"),
         (["in.png", "out.png", "--resume"], "--resume is for videos"),
         (["in.png", "out.png", "--keep-partial"], "--keep-partial is for videos"),
         (["in.mkv", "out.png", "--preview", "3", "--compare", "wipe"], "--compare is for videos"),

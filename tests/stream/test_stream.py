@@ -41,6 +41,12 @@ class Eye:
         self.shown.append(_code(image))
         return image.clone()
 
+    def look(self, image: Tensor) -> Tensor:
+        return image
+
+    def derain(self, looked: Tensor) -> Tensor:
+        return self(looked)
+
     def remember(self, image: Tensor) -> None:
         self.shown.append(-_code(image))
 

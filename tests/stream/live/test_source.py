@@ -23,6 +23,7 @@ from sapnet_stream.live import source
 from sapnet_stream.live.address import parse_address
 from sapnet_stream.live.fault import Fault
 from sapnet_stream.live.source import Source, SourceSettings, State
+from sapnet_stream.video.hardware import HardwareDecoder
 
 Eventually = Callable[..., None]
 
@@ -105,6 +106,15 @@ def test_picture_and_sound_arrive_on_one_clock(
     assert abs(reader.video[0] - reader.audio[0]) < 0.04
     assert reader.events[0] == "connected: h264 64x48"
     assert reader.stats.counts.total() == 0
+
+
+def test_hardware_that_does_not_know_the_codec_leaves_it_to_the_cpu(
+    camera: Any, read: Callable[..., Reader], eventually: Eventually
+) -> None:
+    # A device of this kind knows no decoder of ours.
+    reader = read(camera.url("camera.mp4"), hardware=HardwareDecoder("drm"))
+    eventually(lambda: len(reader.video) > 5)
+    assert reader.events[0] == "connected: h264 64x48, decoded on the CPU"
 
 
 def test_a_camera_that_is_killed_and_comes_back(
