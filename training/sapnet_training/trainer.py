@@ -65,7 +65,8 @@ class Trainer:
         self._averages: list[Tensor] = list(self.average.parameters())
         self.optimizer = kind(self._weights, weight_decay=config.weight_decay, fused=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
-        self.prefetch = Prefetch(self._draw, config.threads, config.workers)
+        pin = self.device.type == "cuda"
+        self.prefetch = Prefetch(self._draw, config.threads, config.workers, pin)
         self.step = 0
         self.seconds = 0.0
         self.samples = 0
