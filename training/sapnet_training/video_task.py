@@ -188,7 +188,9 @@ class VideoTask:
 def _blank(network: SAPNetVideo, rainy: Tensor, kind: torch.dtype) -> Carried:
     """Before the first frame, [N, 3, H, W] uint8, which stands in for the last output."""
     n, _, height, width = rainy.shape
-    c = torch.zeros(n, network.config.channels, height // 2, width // 2, device=rainy.device)
+    c = torch.zeros(n, height // 2, width // 2, network.config.channels, device=rainy.device)
+    # Laid out as the network leaves them: another layout would be compiled anew.
+    c = c.permute(0, 3, 1, 2)
     return Carried(rainy / 255, c.to(kind), c)
 
 
