@@ -29,6 +29,17 @@ def test_in_order_and_from_anywhere(workers: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="only CUDA has pinned memory")
+def test_a_gpu_fetches_what_processes_draw() -> None:
+    prefetch = Prefetch(draw, 1, 2, pin=True)
+    for step in (2, 3, 0, 1):
+        ((values, _),) = prefetch.get(step)
+        assert values.is_pinned()
+        assert torch.equal(values, torch.full((2, 3), float(step)))
+    prefetch.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_is_that_of_its_step(workers: int) -> None:
     def fails(step: int) -> list[Batch]:

@@ -5,19 +5,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from sapnet_stream.errors import InputError, UsageError
 from sapnet_training.checkpoint import load_checkpoint, save_checkpoint
+from sapnet_training.config import TrainConfig
 from sapnet_training.image_config import ImageConfig, Phase
 from sapnet_training.image_task import ImageTask
 from sapnet_training.journal import Journal, means, read_log
 from sapnet_training.processes import Processes
 from sapnet_training.run import Run, steps_within
+from sapnet_training.seeds import seeded
+from sapnet_training.task import Batch, Losses
 from sapnet_training.train import main
 from sapnet_training.trainer import DivergedError, Trainer
 from sapnet_training.training_images import TrainingImages
@@ -114,6 +119,34 @@ def test_steps_follow_the_measured_throughput(images: TrainingImages) -> None:
     task = ImageTask(config, images)
     few, many = (steps_within(minutes, config, task, Processes("cpu")) for minutes in (0.02, 2))
     assert 1 <= few < many
+
+
+class SlowlyDrawn:
+    """Fits a line to points that take 0.1 s to draw."""
+
+    def build(self) -> nn.Module:
+        return nn.Linear(1, 1)
+
+    def batch(self, step: int, shard: int) -> Batch:
+        time.sleep(0.1)
+        return (torch.rand(8, 1, generator=seeded(step, shard)),)
+
+    def losses(self, network: nn.Module, batch: Batch, step: int) -> Iterator[Losses]:
+        yield {"loss": (network(batch[0]) - step).square().mean()}
+
+    def validate(self, network: nn.Module, step: int) -> dict[str, float]:
+        raise AssertionError(f"nobody asked for scores of {network} at {step}")
+
+    def pictures(self, network: nn.Module, step: int) -> dict[str, Tensor]:
+        raise AssertionError(f"nobody asked for pictures of {network} at {step}")
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_steps_wait_for_a_thread_and_not_for_processes(workers: int) -> None:
+    config = TrainConfig(steps=1000, workers=workers)
+    steps = steps_within(1, config, SlowlyDrawn(), Processes("cpu"))
+    assert (steps > 1200) if workers else (steps <= 600)
 
 
 def test_a_term_is_averaged_over_the_steps_that_have_it() -> None:

@@ -84,12 +84,13 @@ def test_clips_hold_the_past_of_each_frame(photographs: list[Tensor], rain: Vide
     clips = make_clips(photographs, rain, 3, 8, 48, Draw(seeded("clips", 4)))
     assert clips.rainy.shape == clips.clean.shape == (3, 8, 3, 48, 48)
     assert clips.past.shape == (3, 8, 3 * STATISTICS, 48, 48)
-    assert clips.seen.shape == (3, 8, 1, 48, 48)
-    assert clips.positions.shape == (3, 8, 2)
+    assert clips.looks.shape == (3, 8, 1, 48, 48)
+    assert clips.motion.shape == clips.shift.shape == (3, 8, 2)
     for look in range(FIRST_LOOKS):
         assert torch.equal(clips.rainy[:, look], clips.rainy[:, 0])
-        assert not clips.seen[:, look].any()
-        assert clips.past[:, look].abs().max() < 1e-6
+        assert not clips.looks[:, look].any()
+        assert not clips.motion[:, look].any()
+        assert torch.equal(clips.past[:, look], clips.rainy[:, 0].repeat(1, STATISTICS, 1, 1))
     assert (clips.rainy[:, FIRST_LOOKS] != clips.rainy[:, 0]).any()
-    assert clips.seen[:, FIRST_LOOKS].max() > 0
-    assert clips.past[:, -1].abs().max() > 0.01
+    assert clips.looks[:, FIRST_LOOKS].max() == 1
+    assert (clips.past[:, -1] != clips.rainy[:, -1].repeat(1, STATISTICS, 1, 1)).any()

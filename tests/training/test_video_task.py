@@ -99,12 +99,12 @@ def test_training_steps_are_what_the_network_does_with_a_stream(
     network = SAPNetVideo().eval().requires_grad_(False)
     clips = Clips(*task(recipe, photographs, images).batch(0, 0))
     outputs = task(recipe, photographs, images).derained(network, clips)[0]
-    still = [n for n in range(4) if not clips.positions[n].any()]
+    still = [n for n in range(4) if not clips.motion[n].any()]
     assert still
     for n in still:
         state = network.initial(96, 96)
         known = iter([False, *[True] * 8])
-        for frame, want in zip(clips.rainy[n, 2:], outputs[n, 2:], strict=True):
+        for frame, want in zip(clips.rainy[n, 2:] / 255, outputs[n, 2:], strict=True):
             # Rain on so small a picture misleads the camera; training knows where it is.
             monkeypatch.setattr(state.camera, "follow", lambda _, known=known: next(known))
             output, state = network(frame[None], state)

@@ -21,13 +21,15 @@ class Prefetch:
             a GPU.
         threads: of the CPU that drawing on a thread may use.
         workers: processes; 0 is a thread.
+        pin: what processes draw, for a GPU to fetch while the network runs on.
 
     Attributes:
         waited_seconds: how long `get` has waited in all.
     """
 
-    def __init__(self, draw: Draw, threads: int, workers: int = 0) -> None:
+    def __init__(self, draw: Draw, threads: int, workers: int = 0, pin: bool = False) -> None:
         self._pool: Executor
+        self._pinning = ThreadPoolExecutor(1, "pinning") if pin and workers else None
         if workers:
             # Forked, they have the images; started anew, each would read them again.
             context = torch.multiprocessing.get_context("fork")
@@ -45,23 +47,38 @@ class Prefetch:
         """The batches of `step`; those of the steps after it are drawn from now on."""
         if self._first != step:
             self._first = step
+            for future in self._ahead:
+                future.cancel()
             self._ahead.clear()
         if not self._ahead:
             self._submit()
+            self._pin_next()
         began = time.monotonic()
         batches = self._ahead.popleft().result()
         self.waited_seconds += time.monotonic() - began
         self._first += 1
         while len(self._ahead) < self._most_ahead:
             self._submit()
+        self._pin_next()
         return batches
 
     def _submit(self) -> None:
         self._ahead.append(self._pool.submit(self._draw, self._first + len(self._ahead)))
 
+    def _pin_next(self) -> None:
+        # One step's batches only: what is drawn ahead are gigabytes.
+        if self._pinning is not None:
+            self._ahead[0] = self._pinning.submit(_pinned, self._ahead[0])
+
     def close(self) -> None:
-        """Waits for the thread or the processes to end."""
+        """Waits for the threads and the processes to end."""
         self._pool.shutdown(cancel_futures=True)
+        if self._pinning is not None:
+            self._pinning.shutdown()
+
+
+def _pinned(drawn: Future[list[Batch]]) -> list[Batch]:
+    return [tuple(tensor.pin_memory() for tensor in batch) for batch in drawn.result()]
 
 
 _of_this_process: list[Draw] = []

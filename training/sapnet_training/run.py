@@ -102,15 +102,17 @@ class Run:
 def steps_within(minutes: float, config: TrainConfig, task: Task, processes: Processes) -> int:
     """How many steps of a recipe's schedule take that long, validations left aside.
 
-    Steps at evenly spread places are run and timed, and forgotten.
+    Steps at evenly spread places are run and timed, and forgotten. Processes that draw batches
+    have not begun at such a place, so waiting for them says nothing of a run.
     """
     probe = Trainer(config, task, processes)
     seconds = []
     for place in range(PROBES):
         probe.step = min((2 * place + 1) * config.steps // (2 * PROBES), config.steps - 2)
         probe.advance()
-        began = time.monotonic()
+        began, waited = time.monotonic(), probe.prefetch.waited_seconds
         probe.advance()
-        seconds.append(time.monotonic() - began)
+        waited = probe.prefetch.waited_seconds - waited if config.workers else 0.0
+        seconds.append(time.monotonic() - began - waited)
     probe.prefetch.close()
     return max(1, math.floor(minutes * 60 / processes.mean(statistics.fmean(seconds))))

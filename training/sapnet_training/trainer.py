@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sapnet_stream.errors import SapnetError
 from sapnet_training.config import TrainConfig
@@ -60,9 +60,13 @@ class Trainer:
         self.network = task.build().to(memory_format=torch.channels_last).to(self.device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-        self.optimizer = kind(self.network.parameters(), weight_decay=config.weight_decay)
+        # Listed once: looking for a module's parameters takes as long as updating them.
+        self._weights: list[Tensor] = list(self.network.parameters())
+        self._averages: list[Tensor] = list(self.average.parameters())
+        self.optimizer = kind(self._weights, weight_decay=config.weight_decay, fused=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
-        self.prefetch = Prefetch(self._draw, config.threads, config.workers)
+        pin = self.device.type == "cuda"
+        self.prefetch = Prefetch(self._draw, config.threads, config.workers, pin)
         self.step = 0
         self.seconds = 0.0
         self.samples = 0
@@ -85,7 +89,7 @@ class Trainer:
             "rng": torch.get_rng_state(),
         }
 
-    def start_from(self, weights: dict[str, torch.Tensor]) -> None:
+    def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begins at step 0 with weights of an earlier run."""
         self.network.load_state_dict(weights)
         self.average.load_state_dict(weights)
@@ -134,13 +138,13 @@ class Trainer:
         names = list(parts[0])
         rows = [torch.stack([part[name] for name in names]) for part in parts]
         means = torch.stack(rows).sum(0).float() / self.config.shards
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self._weights if p.grad is not None]
         self.processes.sum([*gradients, means])
         return dict(zip(names, means.tolist(), strict=True))
 
     def _update(self, losses: dict[str, float], batches: list[Batch]) -> None:
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        norm = nn.utils.clip_grad_norm_(self._weights, self.config.clip)
         if math.isfinite(losses["loss"]) and bool(torch.isfinite(norm)):
             self.scaler.step(self.optimizer)
             self._average()
@@ -160,8 +164,6 @@ class Trainer:
     @torch.no_grad()
     def _average(self) -> None:
         keep = min(self.config.ema, (self.step + 1) / (self.step + 11))
-        pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
-        for average, now in pairs:
-            average.lerp_(now, 1 - keep)
+        torch._foreach_lerp_(self._averages, self._weights, 1 - keep)
         for old, new in zip(self.average.buffers(), self.network.buffers(), strict=True):
             old.copy_(new)

@@ -3,14 +3,15 @@
 Shapes: T frames, N clips side by side, H height, W width.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sapnet_stream.networks.alignment import View
-from sapnet_stream.networks.background import BackgroundMemory
-from sapnet_stream.networks.sapnet_video import FIRST_LOOKS
+from sapnet_stream.networks.background import LONG, BackgroundMemory
+from sapnet_stream.networks.sapnet_video import FIRST_LOOKS, half_shift
 from sapnet_training.video_rain import VideoRain
 from sapnet_training.video_scenes import Draw, make_scene
 
@@ -21,20 +22,24 @@ MEASURING_ERROR_PX = 0.1
 class Clips(NamedTuple):
     """N clips of T frames, and what the background memory says at each frame.
 
-    The first frame comes `FIRST_LOOKS` times, as the network looks at it.
+    The first frame comes `FIRST_LOOKS` times, as the network looks at it. Bytes where they say
+    as much as floats: a batch goes from process to process and on to a GPU.
 
     Attributes:
-        rainy, clean: [N, T, 3, H, W] RGB in [0, 1].
-        past: the memory's statistics minus `rainy`, [N, T, STATISTICS 3, H, W].
-        seen: share of the memory that looked here, [N, T, 1, H, W].
-        positions: of the cameras, (y, x) in pixels, [N, T, 2].
+        rainy: [N, T, 3, H, W] uint8 RGB.
+        clean: [N, T, 3, H, W] float16 RGB in [0, 1].
+        past: the memory's statistics, [N, T, STATISTICS 3, H, W] uint8.
+        looks: how many frames of the memory looked here, [N, T, 1, H, W] uint8.
+        motion: of the cameras since the frame before, (y, x) in pixels, [N, T, 2] float32.
+        shift: the same in whole pixels of half the resolution, see `half_shift`, [N, T, 2] int64.
     """
 
     rainy: Tensor
     clean: Tensor
     past: Tensor
-    seen: Tensor
-    positions: Tensor
+    looks: Tensor
+    motion: Tensor
+    shift: Tensor
 
 
 def make_clips(
@@ -53,17 +58,20 @@ def _clip(
 ) -> tuple[Tensor, ...]:
     order = torch.arange(1 - FIRST_LOOKS, frames + 1 - FIRST_LOOKS).clamp(min=0)
     scene = make_scene(photographs, int(order[-1]) + 1, size, draw)
-    rainy, clean, positions = rain(scene.frames, draw)[order], scene.frames[order], scene.positions
+    rainy, positions = (rain(scene.frames, draw) * 255).round().to(torch.uint8), scene.positions
     if positions.any():
         positions = positions + MEASURING_ERROR_PX * draw.normal(*positions.shape)
-    positions = positions[order]
+    rainy, clean, positions = rainy[order], scene.frames[order], positions[order]
+    views = [View((y, x)) for y, x in positions.tolist()]
     memory = BackgroundMemory()
-    past, seen = [], []
-    for number, (frame, (y, x)) in enumerate(zip(rainy, positions.tolist(), strict=True), start=1):
-        pixels, view = (frame * 255).round().to(torch.uint8), View((y, x))
-        statistics, looked, _ = memory.statistics(pixels, view)
+    past, looks = [], []
+    for number, (frame, view) in enumerate(zip(rainy, views, strict=True), start=1):
+        statistics, seen, _ = memory.statistics(frame, view)
         if number >= FIRST_LOOKS:
-            memory.push(pixels, view)
-        past.append((statistics.float() / 255 - frame).flatten(0, 1))
-        seen.append(looked)
-    return rainy, clean, torch.stack(past), torch.stack(seen), positions
+            memory.push(frame, view)
+        past.append(statistics.flatten(0, 1))
+        looks.append((seen * LONG).round().to(torch.uint8))
+    motion = positions.diff(dim=0, prepend=positions[:1])
+    shift = [half_shift(a.position, b.position) for a, b in pairwise((views[0], *views))]
+    clean = clean.to(torch.float16)
+    return rainy, clean, torch.stack(past), torch.stack(looks), motion, torch.tensor(shift)

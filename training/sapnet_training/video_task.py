@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sapnet_stream.networks.alignment import seen_from_now
-from sapnet_stream.networks.sapnet_video import FIRST_LOOKS, SAPNetVideo, half_shift
+from sapnet_stream.networks.background import LONG, STATISTICS
+from sapnet_stream.networks.sapnet_video import FIRST_LOOKS, SAPNetVideo
 from sapnet_training.data import image_files, read_image
 from sapnet_training.losses import ssim
 from sapnet_training.scenes import Scenes
@@ -34,12 +35,11 @@ LATE = 17
 
 
 class Carried(NamedTuple):
-    """What goes on from frame to frame, [N, ...]: states, the last output, where it was seen."""
+    """What goes on from frame to frame: the last output, hidden and cell state, [N, ...]."""
 
+    output: Tensor
     h: Tensor
     c: Tensor
-    output: Tensor
-    positions: Tensor
 
     def detached(self) -> "Carried":
         """Without its graph."""
@@ -68,9 +68,7 @@ class VideoTask:
         self.device = torch.device(device)
         self._photographs, self._held_out = photographs, held_out
         self._rain = VideoRain(masks, config.seed)
-        self._step = SAPNetVideo.step
-        if config.compile:
-            self._step = torch.compile(SAPNetVideo.step, dynamic=False)
+        self._step = torch.compile(_step, dynamic=False) if config.compile else _step
         self._validation: list[Clips] = []
 
     @classmethod
@@ -114,52 +112,20 @@ class VideoTask:
             part = Clips(*(tensor[:, start : start + frames] for tensor in clips))
             outputs, last = self.derained(cast(SAPNetVideo, network), part, carried)
             carried = last.detached()
-            yield self._objective(outputs, part.clean)
+            yield self._objective(outputs, part.clean.float())
 
     def derained(
         self, network: SAPNetVideo, clips: Clips, carried: Carried | None = None
     ) -> tuple[Tensor, Carried]:
         """All frames' outputs, [N, T, 3, H, W] float32, and what goes on after them."""
         kind = getattr(torch, self.config.precision)
+        carried = carried or _blank(network, clips.rainy[:, 0], kind)
         outputs = []
-        for rainy, past, seen, positions in zip(
-            *(t.unbind(1) for t in (clips.rainy, clips.past, clips.seen, clips.positions)),
-            strict=True,
-        ):
-            h, c, output = self._arrived(network, rainy, positions, carried, kind)
-            past = torch.cat((past, output - rainy), dim=1)
-            inputs = (rainy, past, seen, h, c)
-            with torch.autocast(self.device.type, kind, enabled=kind != torch.float32):
-                output, h, c = self._step(network, *(_channels_last(x) for x in inputs))
-            carried = Carried(h, c, output, positions)
-            outputs.append(output)
-        assert carried is not None
+        with torch.autocast(self.device.type, kind, enabled=kind != torch.float32):
+            for frame in zip(*(tensor.unbind(1) for tensor in clips), strict=True):
+                carried = self._step(network, Clips(*frame), carried)
+                outputs.append(carried.output)
         return torch.stack(outputs, dim=1), carried
-
-    def _arrived(
-        self,
-        network: SAPNetVideo,
-        rainy: Tensor,
-        positions: Tensor,
-        carried: Carried | None,
-        kind: torch.dtype,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Hidden and cell state and the last output, as seen from where the camera is now."""
-        if carried is None:
-            n, _, height, width = rainy.shape
-            c = rainy.new_zeros(n, network.config.channels, height // 2, width // 2)
-            return c.to(kind), c, rainy
-        if torch.equal(positions, carried.positions):
-            return carried.h, carried.c, carried.output
-        mesh = (positions - carried.positions)[:, :, None, None]
-        output = seen_from_now(carried.output, mesh, rainy)
-        shifts = torch.tensor(
-            [
-                half_shift((a[0], a[1]), (b[0], b[1]))
-                for a, b in zip(carried.positions.tolist(), positions.tolist(), strict=True)
-            ]
-        )
-        return _shifted(carried.h, shifts), _shifted(carried.c, shifts), output
 
     def _objective(self, outputs: Tensor, clean: Tensor) -> Losses:
         terms = {"l1": F.l1_loss(outputs, clean)}
@@ -195,7 +161,7 @@ class VideoTask:
         clips = self._held_out_clips(0)
         with torch.no_grad():
             output = self.derained(cast(SAPNetVideo, network), clips)[0]
-        images = {"rainy": clips.rainy, "derained": output, "clean": clips.clean}
+        images = {"rainy": clips.rainy / 255, "derained": output, "clean": clips.clean.float()}
         return {
             name: (clip[0, -1].clamp(0, 1) * 255).round().to(torch.uint8).cpu()
             for name, clip in images.items()
@@ -215,24 +181,36 @@ class VideoTask:
         )
 
     def _placed(self, clips: Clips) -> Clips:
-        """On the network's device, but for the positions, which the host decides by."""
-        positions = clips.positions
-        placed = Clips(*(tensor.to(self.device) for tensor in clips))
-        return placed._replace(positions=positions)
+        """On the network's device."""
+        return Clips(*(tensor.to(self.device, non_blocking=True) for tensor in clips))
+
+
+def _blank(network: SAPNetVideo, rainy: Tensor, kind: torch.dtype) -> Carried:
+    """Before the first frame, [N, 3, H, W] uint8, which stands in for the last output."""
+    n, _, height, width = rainy.shape
+    c = torch.zeros(n, height // 2, width // 2, network.config.channels, device=rainy.device)
+    # Laid out as the network leaves them: another layout would be compiled anew.
+    c = c.permute(0, 3, 1, 2)
+    return Carried(rainy / 255, c.to(kind), c)
+
+
+def _step(network: SAPNetVideo, frame: Clips, carried: Carried) -> Carried:
+    """What goes on after `frame`, whose tensors have no T."""
+    rainy = frame.rainy / 255
+    last = seen_from_now(carried.output, frame.motion[:, :, None, None], rainy)
+    past = torch.cat((frame.past / 255, last), dim=1) - rainy.repeat(1, STATISTICS + 1, 1, 1)
+    h, c = _shifted(carried.h, frame.shift), _shifted(carried.c, frame.shift)
+    return Carried(*network.step(rainy, past, frame.looks / LONG, h, c))
 
 
 def _shifted(state: Tensor, shifts: Tensor) -> Tensor:
     """`sapnet_video.shifted` of each of [N, C, h, w] by its own of [N, 2]."""
-    n, _, height, width = state.shape
-    shifts = shifts.to(state.device)
+    n, channels, height, width = state.shape
     y = shifts[:, :1] + torch.arange(height, device=state.device)
     x = shifts[:, 1:] + torch.arange(width, device=state.device)
     inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
-    each = torch.arange(n, device=state.device)[:, None, None]
     y, x = y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)[:, None, :]
-    rows = state.permute(0, 2, 3, 1)[each, y, x]
-    return torch.where(inside[..., None], rows, 0).permute(0, 3, 1, 2)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
+    index = (y * width + x).view(n, -1, 1).expand(-1, -1, channels)
+    rows = state.permute(0, 2, 3, 1).reshape(n, -1, channels).gather(1, index)
+    rows = torch.where(inside.view(n, -1, 1), rows, 0)
+    return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
