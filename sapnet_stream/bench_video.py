@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sapnet_stream.networks.background import LONG
 from sapnet_stream.networks.folded_video import FoldedVideo
-from sapnet_stream.networks.sapnet_video import Step, next_frame
+from sapnet_stream.networks.sapnet_video import Step, look, next_frame
 from sapnet_stream.networks.weights import load_video_network
 
 Way = Literal["as written", "folded", "compiled"]
@@ -40,7 +40,7 @@ def video(
 
         def call() -> None:
             nonlocal state
-            _, state = next_frame(step, next(frames), state)
+            _, state = next_frame(step, look(next(frames), state))
 
         # The first frame makes what the compiler takes for granted.
         call()

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sapnet_kernels import conv_lstm_cell, entry_conv, fused_dilated_conv, output_conv
+from sapnet_kernels import conv_lstm_cell, fused_dilated_conv, output_conv
 from sapnet_kernels.attention_scale import attention_scale
 from sapnet_kernels.launches import Launch, image_launches, layer_launches
 from sapnet_kernels.tap_sums import tap_sums_reference
@@ -131,10 +131,7 @@ def cell(height: int, width: int, device: torch.device, channels: int) -> Case:
         floats = x.float(), h.float(), c, weight.float(), bias
         return conv_lstm_cell.conv_lstm_cell_reference(*floats, 1)[:2]
 
-    # From a channel's gates side by side to gate after gate: i, g, o, f.
-    blocks = torch.cat(weight.chunk(2), dim=1).view(9, -1, channels, 4)
-    kernel = _kernel(blocks.transpose(2, 3).flatten(2))
-    narrow_bias = bias.view(channels, 4).t().flatten().to(DTYPE)
+    kernel, narrow_bias = _kernel(torch.cat(weight.chunk(2), dim=1)), bias.to(DTYPE)
     frame, hidden, old = _frame(x), _frame(h), _frame(c)
 
     def baseline() -> object:
@@ -149,26 +146,25 @@ def cell(height: int, width: int, device: torch.device, channels: int) -> Case:
 
 def entry(height: int, width: int, device: torch.device, channels: int) -> Case:
     """Two images to C channels."""
-    image, estimate = torch.rand(2, 3, height, width, device=device)
-    weight = _random(64, channels, device=device) / 10
-    weight[54:] = 0
-    bias = _random(channels, device=device).float()
+    images = torch.rand(height, width, 6, device=device).to(DTYPE)
+    pair = F.pad(images, (0, 10))
+    weight, bias = _random(9, 6, channels, device=device) / 10, _random(channels, device=device)
+    wide = F.pad(weight, (0, 0, 0, 10))
 
     def run(tile: Tile) -> Sequence[Tensor]:
-        return (entry_conv.launch(tile, image, estimate, weight, bias),)
+        given = pair, wide, bias.float(), None, None
+        return fused_dilated_conv.launch(tile, *given, 1, 0, True)[:1]
 
     def reference() -> Sequence[Tensor]:
-        first, second = (t.to(DTYPE).float() for t in (image, estimate))
-        return (entry_conv.entry_conv_reference(first, second, weight.float(), bias),)
+        given = pair.float(), wide.float(), bias.float(), None, None
+        return fused_dilated_conv.fused_dilated_conv_reference(*given, 1, 0)[:1]
 
-    kernel, narrow_bias = _kernel(weight[:54].view(9, 6, -1)), bias.to(DTYPE)
+    frame, kernel = _frame(images), _kernel(weight)
 
     def baseline() -> object:
-        joined = torch.cat((image, estimate))[None]
-        joined = joined.to(DTYPE, memory_format=torch.channels_last)
-        return F.conv2d(joined, kernel, narrow_bias, padding=1).relu_()
+        return F.conv2d(frame, kernel, bias, padding=1).relu_()
 
-    launch = _launch("entry_conv", image.permute(1, 2, 0), channels, 1, run)
+    launch = _launch("fused_dilated_conv", pair, channels, 1, run)
     return Case("first convolution", channels, launch, reference, baseline, 0, run)
 
 
@@ -201,11 +197,9 @@ def _launch(
     """The op's tiles that this device can run, its operations and bytes, with these data."""
     size, where = (x.shape[0], x.shape[1], channels), (torch.device("meta"), DTYPE)
     launches = [*layer_launches(*size, [dilation], *where), *image_launches(*size, *where)]
-    launch = next(launch for launch in launches if launch.op == op)
-    # Where descriptors can be used, pointers are measured too, though never chosen.
-    made = runnable(launch.tiles, x.device)
-    tiles = [tile for tile in launch.tiles if tile in made or not tile.descriptors]
-    return replace(launch, tiles=tiles, x=x, run=run)
+    same = (launch for launch in launches if launch.x.shape[2] == x.shape[2])
+    launch = next(launch for launch in same if launch.op == op)
+    return replace(launch, tiles=runnable(launch.tiles, x), x=x, run=run)
 
 
 def _random(*shape: int, device: torch.device) -> Tensor:

@@ -89,7 +89,7 @@ def measure(case: Case, runs: int, timer: Callable[[Call], float]) -> list[Row]:
         for tile, why in wrong.items()
     ]
     right = [tile for tile in launch.tiles if tile not in wrong]
-    if not runnable(right, launch.x.device):
+    if not runnable(right, launch.x):
         return rows
     replace(launch, tiles=right).tune()
     best = chosen(launch.op, right, launch.x, launch.dilation)
@@ -113,8 +113,9 @@ def measure(case: Case, runs: int, timer: Callable[[Call], float]) -> list[Row]:
 def name(tile: Tile) -> str:
     """Short, for a table."""
     moved = "descriptors" if tile.descriptors else "pointers"
-    shape = f"{tile.rows}x{tile.columns}, {tile.warps} warps, {tile.stages} stages"
-    return f"{shape}, {tile.programs_per_sm} per SM, {moved}"
+    weights = "Gluon" if tile.gluon else "resident" if tile.resident else "streamed"
+    shape = f"{tile.pixels} pixels, {tile.warps} warps, {tile.stages} stages"
+    return f"{shape}, {tile.programs_per_sm} per SM, {moved}, {weights}"
 
 
 def _compiled(call: Call) -> Call:

@@ -137,7 +137,7 @@ def test_rows_of_an_op(device: torch.device, timer: Timer) -> None:
     case = one_case(device)
     rows = ops.measure(case, 1, timer)
     (chosen,) = (row for row in rows if row.get("chosen"))
-    assert chosen["tile"] == ops.name(runnable(case.launch.tiles, device)[0])
+    assert chosen["tile"] == ops.name(runnable(case.launch.tiles, case.launch.x)[0])
     assert (chosen["height"], chosen["width"], chosen["dilation"]) == (*SIZE, 2)
     assert chosen["flop"] == SIZE[0] * SIZE[1] * 2 * 9 * 32 * 32
     (baseline,) = (row for row in rows if row["by"] == ops.PYTORCH)
