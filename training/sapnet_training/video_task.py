@@ -190,10 +190,10 @@ class VideoTask:
 def _blank(network: SAPNetVideo, rainy: Tensor, kind: torch.dtype) -> Carried:
     """Before the first frame, [N, 3, H, W] uint8, which stands in for the last output."""
     n, _, height, width = rainy.shape
-    c = torch.zeros(n, height // 2, width // 2, network.config.channels, device=rainy.device)
-    # Laid out as the network leaves them.
-    c = c.permute(0, 3, 1, 2)
-    return Carried(rainy / 255, c.to(kind), c)
+    shape = (n, height // 2, width // 2, network.config.channels)
+    h, c = (torch.zeros(shape, dtype=d, device=rainy.device) for d in (kind, torch.float32))
+    # Channels last, and two tensors, as the network leaves them.
+    return Carried(rainy / 255, h.permute(0, 3, 1, 2), c.permute(0, 3, 1, 2))
 
 
 def _step(network: SAPNetVideo, frame: Clips, carried: Carried) -> Carried:
