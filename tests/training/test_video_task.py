@@ -1,10 +1,12 @@
 """The video task on the trainer: batches, segments, resuming, and that it learns."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.sapnet_video import SAPNetVideo, shifted
@@ -109,6 +111,26 @@ def test_training_steps_are_what_the_network_does_with_a_stream(
             monkeypatch.setattr(state.camera, "follow", lambda _, known=known: next(known))
             output, state = network(frame[None], state)
             assert (output[0] - want).abs().max() < 1e-4
+
+
+def test_clips_of_any_length_run_what_is_compiled_once(
+    photographs: list[Tensor], images: TrainingImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or twice: a segment's first frame gets no gradient from the one after it."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    recipe = config(compile=True, segments=(1, 2, 3))
+    only = task(recipe, photographs, images)
+    network = only.build().to(memory_format=torch.channels_last)
+    torch._dynamo.reset()
+    counters.clear()
+    frames = set()
+    for seed in range(6):
+        batch = task(config(seed=seed, segments=(1, 2, 3)), photographs, images).batch(0, 0)
+        frames.add(batch[0].shape[1])
+        for losses in only.losses(network, batch, 0):
+            torch.autograd.backward(losses["loss"])
+    assert frames == {3, 6, 9}
+    assert counters["stats"]["unique_graphs"] == 2
 
 
 def test_validation_scores_and_pictures(

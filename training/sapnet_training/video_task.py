@@ -122,7 +122,9 @@ class VideoTask:
         carried = carried or _blank(network, clips.rainy[:, 0], kind)
         outputs = []
         with torch.autocast(self.device.type, kind, enabled=kind != torch.float32):
-            for frame in zip(*(tensor.unbind(1) for tensor in clips), strict=True):
+            # Frames of one layout, however long the clips are: another would be compiled anew.
+            frames = (tensor.transpose(0, 1).contiguous() for tensor in clips)
+            for frame in zip(*frames, strict=True):
                 carried = self._step(network, Clips(*frame), carried)
                 outputs.append(carried.output)
         return torch.stack(outputs, dim=1), carried
@@ -188,10 +190,10 @@ class VideoTask:
 def _blank(network: SAPNetVideo, rainy: Tensor, kind: torch.dtype) -> Carried:
     """Before the first frame, [N, 3, H, W] uint8, which stands in for the last output."""
     n, _, height, width = rainy.shape
-    c = torch.zeros(n, height // 2, width // 2, network.config.channels, device=rainy.device)
-    # Laid out as the network leaves them: another layout would be compiled anew.
-    c = c.permute(0, 3, 1, 2)
-    return Carried(rainy / 255, c.to(kind), c)
+    shape = (n, height // 2, width // 2, network.config.channels)
+    h, c = (torch.zeros(shape, dtype=d, device=rainy.device) for d in (kind, torch.float32))
+    # Channels last, and two tensors, as the network leaves them.
+    return Carried(rainy / 255, h.permute(0, 3, 1, 2), c.permute(0, 3, 1, 2))
 
 
 def _step(network: SAPNetVideo, frame: Clips, carried: Carried) -> Carried:
