@@ -6,7 +6,6 @@ Shapes: N batch, C channels, H height, W width.
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 Convolution = Literal["full", "separable", "split"]
@@ -82,20 +81,6 @@ def channel_conv(kind: Convolution, channels: int, dilation: int) -> ChannelConv
     return SplitConv(channels, dilation)
 
 
-class PooledConv(nn.Conv2d):
-    """1x1 convolution without bias of one pixel, [N, C, 1, 1], as the product of matrices it is.
-
-    They are 30 of the 43 convolutions of a frame of `SAPNetVideo`: hardly any work, but a start
-    each, and dearer ones for their gradients.
-    """
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x.flatten(1), self.weight.flatten(1))[:, :, None, None]
-
-
 class ChannelResidualAttention(nn.Module):
     """x scaled per channel by sigmoid(K·y + B·relu(A·y)), y the global average of x.
 
@@ -106,11 +91,11 @@ class ChannelResidualAttention(nn.Module):
     def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
         self.conv_du = nn.Sequential(
-            PooledConv(channels, channels // reduction),
+            nn.Conv2d(channels, channels // reduction, 1, bias=False),
             nn.ReLU(),
-            PooledConv(channels // reduction, channels),
+            nn.Conv2d(channels // reduction, channels, 1, bias=False),
         )
-        self.conv_1_1 = PooledConv(channels, channels)
+        self.conv_1_1 = nn.Conv2d(channels, channels, 1, bias=False)
 
     def scale(self, pool: Tensor) -> Tensor:
         """Scales in (0, 1), [N, C, 1, 1], from the global average `pool` of that shape."""
