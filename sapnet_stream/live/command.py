@@ -27,6 +27,8 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # A frame that is being derained cannot be interrupted, and would hold up the end.
 MOST_STOPPING_SECONDS = 4.5
 FEWER_STAGES = (3, 2, 1)
+# Decoding, encoding and the wait for the frame before, of a camera of 25 frames/s.
+LEAST_LATENCY_SECONDS = 0.1
 
 EngineOf = Callable[[argparse.Namespace], DerainEngine]
 
@@ -100,9 +102,13 @@ def camera_settings(options: argparse.Namespace) -> CameraSettings:
 
 
 def _check_numbers(options: argparse.Namespace) -> None:
-    for name in ("max_latency", "retries"):
-        if (value := getattr(options, name)) is not None and value < 0:
-            raise UsageError(f"--{name.replace('_', '-')} must not be negative, got {value:g}")
+    if options.max_latency < LEAST_LATENCY_SECONDS:
+        raise UsageError(
+            f"--max-latency must be at least {LEAST_LATENCY_SECONDS:g}, got "
+            f"{options.max_latency:g}: a frame that waits for the one before it is older"
+        )
+    if options.retries is not None and options.retries < 0:
+        raise UsageError(f"--retries must not be negative, got {options.retries}")
     for name in ("retry_cap", "segment"):
         if (value := getattr(options, name)) is not None and value <= 0:
             raise UsageError(f"--{name.replace('_', '-')} must be more than 0, got {value:g}")

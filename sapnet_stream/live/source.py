@@ -133,6 +133,7 @@ class Source:
 
     Attributes:
         stats: what happened so far.
+        newest_key: number of the last packet that needs none before it.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class Source:
         # Of the output's clock: no packet of a later connection may be before.
         self._last_seconds = 0.0
         self._packets = 0
+        self.newest_key = 0
         self.stats = SourceStats()
 
     def packets(self) -> Generator[LivePacket, None, None]:
@@ -250,6 +252,8 @@ class Source:
                 else:
                     video_seconds = now
                     self._packets += 1
+                    if packet.is_keyframe:
+                        self.newest_key = self._packets
                     yield LivePacket(packet, connection, self._packets, now)
             return False
         finally:

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from sapnet_stream.errors import OutputError
-from sapnet_stream.live import pace, program
+from sapnet_stream.live import decode, pace, program
 from sapnet_stream.live.address import parse_address
 from sapnet_stream.live.fault import Fault
 from sapnet_stream.live.ladder import Way
 from sapnet_stream.live.output import Keep, Output
+from sapnet_stream.video.decode import frame_from
 from sapnet_stream.video.frame import Frame
 
 Eventually = Callable[..., None]
@@ -187,8 +188,29 @@ def test_a_slow_network_keeps_its_frames_young_and_counts_the_rest(
     # Of the frames that came all but those in work are accounted for.
     assert abs(status.frames_in - status.frames_out - status.dropped) <= 4
     assert status.dropped > status.frames_out
+    assert status.drops["network_busy"] > status.dropped / 2
     assert status.bound_seconds >= 0.5
     assert status.age_p99_seconds < 4 * status.frame_seconds + 0.5
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_decoder_that_falls_behind_leaves_out_what_is_too_old(
+    camera: Any, run: Callable[..., Run], eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*wishes: Any) -> Frame:
+        time.sleep(0.06)
+        return frame_from(*wishes)
+
+    monkeypatch.setattr(decode, "frame_from", slow)
+    job = run(camera.url("camera.mp4"))
+    eventually(lambda: job.status.drops["too_old"] > 10)
+    count = job.status.frames_out
+    eventually(lambda: job.status.frames_out > count + 50)
+    status = job.stop()
+    # The queue before the decoder holds four seconds.
+    assert status.age_p99_seconds < 1.5
+    assert status.age_seconds <= status.bound_seconds
+    assert status.drops["decoder_busy"] == 0
 
 
 @pytest.mark.usefixtures("soon")
