@@ -34,12 +34,15 @@ class CameraSettings:
         outputs: where it goes.
         encoder: codec, quality and effort.
         max_latency_seconds: the age that frames may have in any case.
+        rescale: a picture of another size goes on in the size of the first; else each output
+            begins another file or connection.
     """
 
     source: SourceSettings
     outputs: tuple[Output, ...]
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     max_latency_seconds: float = 0.5
+    rescale: bool = False
 
 
 class Camera:
@@ -78,7 +81,7 @@ class Camera:
             for output in settings.outputs
         ]
         self._queues = [Channel[Unit](s.capacity, switch, newest=True) for s in self._sinks]
-        self._program = Program(settings.encoder, self._queues)
+        self._program = Program(settings.encoder, self._queues, rescale=settings.rescale)
         self._build()
 
     def run(self) -> None:

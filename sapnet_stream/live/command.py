@@ -98,6 +98,7 @@ def camera_settings(options: argparse.Namespace) -> CameraSettings:
             dict(options.encoder_option),
         ),
         max_latency_seconds=options.max_latency,
+        rescale=options.when_changed == "rescale",
     )
 
 

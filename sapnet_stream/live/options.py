@@ -7,6 +7,7 @@ from sapnet_stream.live.program import CODECS
 from sapnet_stream.parser import Parser, add_engine_options, number, pair
 
 SLOW = ("drop", "fewer-stages", "smaller")
+CHANGED = ("new-part", "rescale")
 
 
 def is_live(arguments: list[str]) -> bool:
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add("--persist", action="store_true", help="go on where the first connection is refused")
     add("--max-latency", type=number, default=0.5, metavar="SECONDS", help="age of frames (0.5)")
     add("--when-slow", choices=SLOW, default="drop", help="if the device is too slow (drop)")
+    add("--when-changed", choices=CHANGED, default=CHANGED[0], help="if the size is (new-part)")
     add_engine_options(made)
     add("--codec", choices=CODECS, help="of the output (h264)")
     add("--crf", type=number, metavar="0..63", help="quality, lower is better (23)")

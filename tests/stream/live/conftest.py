@@ -202,16 +202,20 @@ class Run:
     """A camera job on a thread of its own."""
 
     def __init__(
-        self, source: str | Address, outputs: list[Output], ways: list[Way], **wishes: Any
+        self,
+        source: str | Address,
+        outputs: list[Output],
+        ways: list[Way],
+        rescale: bool,
+        **wishes: Any,
     ) -> None:
         self.events: list[str] = []
         self.ticks: list[Status] = []
         self.error: Exception | None = None
         address = parse_address(source, "input") if isinstance(source, str) else source
         settings = SourceSettings(address, **{"cap_seconds": 0.5, **wishes})
-        self.camera = CameraJob(
-            CameraSettings(settings, tuple(outputs)), ways, self.events.append, self.ticks.append
-        )
+        job = CameraSettings(settings, tuple(outputs), rescale=rescale)
+        self.camera = CameraJob(job, ways, self.events.append, self.ticks.append)
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
@@ -301,10 +305,14 @@ def run() -> Iterator[Callable[..., Run]]:
     engine = DerainEngine(executor=Nothing())
 
     def begin(
-        source: str | Address, *outputs: Output, ways: list[Way] | None = None, **wishes: Any
+        source: str | Address,
+        *outputs: Output,
+        ways: list[Way] | None = None,
+        rescale: bool = False,
+        **wishes: Any,
     ) -> Run:
         ways = ways or [Way("nothing", lambda: engine.frame)]
-        runs.append(Run(source, list(outputs), ways, **wishes))
+        runs.append(Run(source, list(outputs), ways, rescale, **wishes))
         return runs[-1]
 
     yield begin

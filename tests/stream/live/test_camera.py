@@ -305,31 +305,3 @@ def test_a_file_at_its_own_pace_ends_by_itself(
     found = times(tmp_path / "out.mkv")["video"]
     assert len(found) == job.status.frames_out == 40 - job.status.dropped
     assert job.status.frames_out > 30
-
-
-def test_another_size_begins_another_file(
-    camera: Any,
-    make_clip: Callable[..., Path],
-    run: Callable[..., Run],
-    eventually: Eventually,
-    tmp_path: Path,
-) -> None:
-    job = run(camera.url("camera.mp4"), output(tmp_path / "out.mkv"))
-    eventually(lambda: job.status.frames_out > 20)
-    camera.stop()
-    options = {"bf": "0"}
-    clip = make_clip(
-        "wide.mp4", "libx264", ticks=range(100), noise=False, size=(96, 64), options=options
-    )
-    clip.replace(camera.folder / "camera.mp4")
-    camera.start()
-    eventually(lambda: job.status.outputs[0].connections == 2)
-    count = job.status.frames_out
-    eventually(lambda: job.status.frames_out > count + 10)
-    job.stop()
-    sizes = {}
-    for name in ("out.mkv", "out-2.mkv"):
-        with av.open(str(tmp_path / name)) as container:
-            picture = next(container.decode(video=0))
-            sizes[name] = (picture.width, picture.height)
-    assert sizes == {"out.mkv": (64, 48), "out-2.mkv": (96, 64)}
