@@ -14,7 +14,8 @@ from sapnet_stream.live.output import Output
 from sapnet_stream.live.pace import Pace
 from sapnet_stream.live.program import Program, Unit
 from sapnet_stream.live.sink import Sink
-from sapnet_stream.live.source import Source, SourceSettings, State
+from sapnet_stream.live.source import Source, State
+from sapnet_stream.live.source_settings import SourceSettings
 from sapnet_stream.live.status import Ages, SinkStatus, Status
 from sapnet_stream.live.template import describe_stream
 from sapnet_stream.video.codec import EncoderSettings

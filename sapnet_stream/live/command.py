@@ -19,8 +19,8 @@ from sapnet_stream.live.output import Keep, Output, parse_keep
 from sapnet_stream.live.redact import Redactor
 from sapnet_stream.live.server import Page, parse_listen, serving
 from sapnet_stream.live.smaller import at_half_size
-from sapnet_stream.live.source import SourceSettings
-from sapnet_stream.video.codec import EncoderSettings
+from sapnet_stream.live.source_settings import SourceSettings
+from sapnet_stream.parser import encoder_settings
 
 STOPPED = 130
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -90,13 +90,7 @@ def camera_settings(options: argparse.Namespace) -> CameraSettings:
             cap_seconds=options.retry_cap,
         ),
         outputs=tuple(_outputs(options)),
-        encoder=EncoderSettings(
-            options.codec,
-            options.crf,
-            options.preset,
-            options.pix_fmt,
-            dict(options.encoder_option),
-        ),
+        encoder=encoder_settings(options),
         max_latency_seconds=options.max_latency,
         rescale=options.when_changed == "rescale",
     )
@@ -118,20 +112,26 @@ def _check_numbers(options: argparse.Namespace) -> None:
 def ways(options: argparse.Namespace, engine_of: EngineOf) -> list[Way]:
     """How to derain, from the best way to the fastest that `--when-slow` allows.
 
+    A stream that stutters is seen at once, and what is dropped is gone; a little more rain is
+    neither. So by default frames are derained faster before any are dropped.
+
     Raises:
         UsageError: the network has no faster way of that kind.
     """
     engine = engine_of(options)
     made = [Way(engine.description, _begins(engine))]
-    if options.when_slow == "smaller":
+    # What remembers looks once at each frame.
+    looks_once = engine.past_frames > 0
+    when_slow = options.when_slow or ("smaller" if looks_once else "fewer-stages")
+    if when_slow == "smaller":
         made.append(
             Way(
                 f"{engine.description}, at half the size",
                 lambda: partial(at_half_size, derain=engine.stream().frame),
             )
         )
-    if options.when_slow == "fewer-stages":
-        if options.model != "sapnet":
+    if when_slow == "fewer-stages":
+        if looks_once:
             raise UsageError("--when-slow fewer-stages is for --model sapnet: choose smaller")
         for stages in FEWER_STAGES:
             if options.stages is None or stages < options.stages:

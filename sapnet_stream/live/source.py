@@ -1,6 +1,5 @@
 """A live stream as packets, whatever happens to the connection."""
 
-import math
 import subprocess
 import time
 from collections import Counter
@@ -15,32 +14,17 @@ import av
 
 from sapnet_stream.errors import InputError
 from sapnet_stream.flow import Cancellation, Cancelled
-from sapnet_stream.live.address import INPUT_PROTOCOLS, Address
 from sapnet_stream.live.backoff import Backoff
 from sapnet_stream.live.child import Child
 from sapnet_stream.live.connection import Connection, LivePacket, Pipe
 from sapnet_stream.live.fault import HOPELESS, Fault
-from sapnet_stream.video.container import READABLE
+from sapnet_stream.live.source_settings import SourceSettings
 
 OPEN_SECONDS = 4.0
 # Beyond what the open may take: a process to start on a busy machine.
 _START_SECONDS = 6.0
-# HLS comes in pieces of several seconds.
-PIECE_SECONDS = 30.0
 # Sound goes on and pictures do not.
 FROZEN_SECONDS = 10.0
-FORMATS = {
-    "udp": "mpegts",
-    "srt": "mpegts",
-    "rtmp": "flv",
-    "rtmps": "flv",
-    "http": "hls",
-    "https": "hls",
-    "sdp": "sdp",
-    "v4l2": "v4l2",
-}
-# They end by themselves, and are not opened again.
-FINITE = ("file", "pipe")
 
 
 class State(StrEnum):
@@ -51,54 +35,6 @@ class State(StrEnum):
     STALLED = "stalled"
     BACKING_OFF = "backing-off"
     ENDED = "ended"
-
-
-@dataclass(frozen=True)
-class SourceSettings:
-    """Where a stream comes from, and how patient to be with it.
-
-    Attributes:
-        address: of the stream.
-        transport: of RTSP: "tcp" or "udp".
-        realtime: read a file at its own pace.
-        retries: attempts after a failure, in a row, before giving up; None never does.
-        persist: go on also where the first attempt finds a mistake that waiting does not mend.
-        stall_seconds: without a packet, until the stream counts as stalled.
-        silence_seconds: without a packet, until the connection is given up.
-        cap_seconds: the longest wait between two attempts.
-    """
-
-    address: Address
-    transport: str = "tcp"
-    realtime: bool = False
-    retries: int | None = None
-    persist: bool = False
-    stall_seconds: float = 1.5
-    silence_seconds: float = 4.0
-    cap_seconds: float = 30.0
-
-    @property
-    def patience_seconds(self) -> float:
-        """`silence_seconds`, or more where silence is usual."""
-        if self.address.scheme == "pipe":
-            return math.inf
-        http = self.address.scheme in ("http", "https")
-        return max(self.silence_seconds, PIECE_SECONDS) if http else self.silence_seconds
-
-    @property
-    def options(self) -> dict[str, str]:
-        """FFmpeg's, for this kind of address."""
-        address = self.address
-        options = {"protocol_whitelist": INPUT_PROTOCOLS[address.scheme]}
-        if address.scheme in ("rtsp", "rtsps"):
-            options |= {"rtsp_transport": self.transport, "allowed_media_types": "video+audio"}
-        if address.scheme in ("file", "pipe"):
-            options |= {"format_whitelist": READABLE}
-        if address.scheme in ("http", "https"):
-            options |= {"format_whitelist": "hls,mpegts,mov,aac"}
-        if address.scheme == "srt" and address.password:
-            options |= {"passphrase": address.password}
-        return options
 
 
 @dataclass
@@ -172,7 +108,7 @@ class Source:
             began, connections = time.monotonic(), self.stats.connections
             fault = yield from self._connected()
             self.stats.fault = fault
-            if fault == Fault.ENDED and self._settings.address.scheme in FINITE:
+            if fault == Fault.ENDED and self._settings.finite:
                 self.stats.state = State.ENDED
                 return
             held = time.monotonic() - began if self.stats.connections > connections else 0.0
@@ -220,7 +156,7 @@ class Source:
         settings = {
             "url": address.url,
             "host": address.bare_host,
-            "format": FORMATS.get(address.scheme),
+            "format": self._settings.format,
             "options": self._settings.options,
             "open_seconds": None if pipe else OPEN_SECONDS,
             # The child gives up by itself if nobody ends it.
@@ -302,7 +238,7 @@ class Source:
         first = self.stats.connections == 0
         if first and fault in HOPELESS and not settings.persist:
             raise InputError(f"{shown}: {fault}: correct it, or add --persist to go on trying")
-        if settings.address.scheme in FINITE:
+        if settings.finite:
             raise InputError(f"{shown}: {fault}")
         if settings.retries is not None and self._backoff.failures > settings.retries:
             raise InputError(
