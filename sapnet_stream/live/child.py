@@ -117,11 +117,16 @@ class Child:
         self._process.kill()
         self._process.wait()
 
-    def close(self) -> None:
-        """End it and let go of the pipes."""
+    def close(self, farewell_seconds: float = 0) -> None:
+        """End it and let go of the pipes.
+
+        Args:
+            farewell_seconds: what it may take to notice that nobody reads on, and to say goodbye.
+        """
+        self.data.close()
+        self.wait(farewell_seconds)
         self.kill()
-        for end in (self.data, self._reports):
-            end.close()
+        self._reports.close()
 
 
 def readable(file: FileIO, seconds: float) -> bool:

@@ -56,6 +56,11 @@ class Receiver:
             most = self._settings["open_seconds"]
             late = most is not None and time.monotonic() - began >= most
             return Fault.SILENT if late else fault_of(error)
+        # Closing tells the camera, which may have room for one reader only.
+        with closing(source):
+            return self._pass_on(source)
+
+    def _pass_on(self, source: av.container.InputContainer) -> Fault:
         target = av.open(self._pipe, "w", format="nut", options={"max_interleave_delta": "1"})
         # Each packet goes on at once.
         target.flags |= FLUSH_PACKETS
@@ -68,6 +73,9 @@ class Receiver:
                 self._copy(source, copies, target)
         except av.error.FFmpegError as error:
             return fault_of(error)
+        except BrokenPipeError:
+            # Nobody reads on.
+            return Fault.ENDED
         finally:
             self._count(time.monotonic())
         return Fault.ENDED

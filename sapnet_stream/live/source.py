@@ -3,8 +3,8 @@
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
@@ -25,6 +25,8 @@ OPEN_SECONDS = 4.0
 _START_SECONDS = 6.0
 # Sound goes on and pictures do not.
 FROZEN_SECONDS = 10.0
+# A camera is told that nobody reads on where it sends something in this time.
+_FAREWELL_SECONDS = 0.8
 
 
 class State(StrEnum):
@@ -129,7 +131,7 @@ class Source:
         except OSError:
             # Too many processes or open files.
             return Fault.DIED
-        with closing(started) as child:
+        with _farewell(started) as child:
             pipe = Pipe(child, self._patient)
             try:
                 connection = Connection(self.stats.connections, pipe)
@@ -248,3 +250,11 @@ class Source:
     def _check(self) -> None:
         if self._cancellation.cancelled:
             raise Cancelled
+
+
+@contextmanager
+def _farewell(child: Child) -> Iterator[Child]:
+    try:
+        yield child
+    finally:
+        child.close(_FAREWELL_SECONDS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -95,6 +96,7 @@ class Proxy:
         delay_seconds: each piece of data waits so long.
         garbage: every so many pieces one is overwritten; 0 for none.
         accepted: connections so far.
+        requests: of RTSP that clients have sent.
     """
 
     def __init__(self, port: int) -> None:
@@ -105,6 +107,7 @@ class Proxy:
         self.delay_seconds = 0.0
         self.garbage = 0
         self.accepted = 0
+        self.requests: list[bytes] = []
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -137,6 +140,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while piece := one.recv(1 << 14):
                 pieces += 1
+                self.requests += re.findall(rb"([A-Z]+) rtsp://", piece)
                 while self.stalled:
                     time.sleep(0.02)
                 time.sleep(self.delay_seconds)

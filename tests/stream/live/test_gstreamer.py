@@ -15,6 +15,7 @@ import pytest
 
 from sapnet_stream.live.address import parse_address
 from sapnet_stream.live.output import Output
+from tests.stream.live.loopback import Proxy
 
 PYTHON = Path("/usr/bin/python3")
 NEEDS = (
@@ -119,6 +120,18 @@ def test_kills_and_freezes_of_the_server(
     seconds = [float(frame["pts_time"]) for frame in probed["frames"]]
     assert abs(len(seconds) - status.frames_out) <= 1, "\n".join(job.events)
     assert sorted(set(seconds)) == seconds
+
+
+def test_a_server_that_is_pushed_to_is_told_of_the_end(
+    server: Server, camera: Any, run: Callable[..., Any], eventually: Any
+) -> None:
+    proxy = Proxy(server.port)
+    push = parse_address(f"rtsp://127.0.0.1:{proxy.port}/push", "output")
+    job = run(camera.url("camera.mp4"), Output(push.with_credentials(USER, PASSWORD)))
+    eventually(lambda: job.status.outputs[0].sent > 20)
+    job.stop()
+    eventually(lambda: proxy.requests[-1] == b"TEARDOWN")
+    proxy.close()
 
 
 def test_a_stream_is_pushed_to_a_server_that_stops_listening_for_a_while(

@@ -40,6 +40,29 @@ def test_picture_and_sound_arrive_on_one_clock(
     assert reader.stats.counts.total() == 0
 
 
+def test_the_camera_is_told_that_nobody_reads_on(
+    camera: Any, proxy: Any, read: Callable[..., Reader], eventually: Eventually
+) -> None:
+    reader = read(camera.url("camera.mp4", proxy.port))
+    eventually(lambda: len(reader.video) > 5)
+    began = time.monotonic()
+    reader.stop()
+    assert time.monotonic() - began < 1
+    eventually(lambda: proxy.requests[-1] == b"TEARDOWN")
+
+
+def test_a_camera_that_is_silent_is_left_without_a_word_in_a_second(
+    camera: Any, read: Callable[..., Reader], eventually: Eventually
+) -> None:
+    reader = read(camera.url("camera.mp4"), stall_seconds=0.3, silence_seconds=60)
+    eventually(lambda: reader.video)
+    camera.freeze()
+    eventually(lambda: reader.stats.state == State.STALLED)
+    began = time.monotonic()
+    reader.stop()
+    assert time.monotonic() - began < 2
+
+
 def test_a_camera_that_is_killed_and_comes_back(
     camera: Any, read: Callable[..., Reader], eventually: Eventually
 ) -> None:
