@@ -18,8 +18,10 @@ from sapnet_stream.live.options import parser
 from sapnet_stream.live.output import Keep, Output, parse_keep
 from sapnet_stream.live.redact import Redactor
 from sapnet_stream.live.server import Page, parse_listen, serving
+from sapnet_stream.live.service import Service
 from sapnet_stream.live.smaller import at_half_size
 from sapnet_stream.live.source_settings import SourceSettings
+from sapnet_stream.live.status import Status
 from sapnet_stream.parser import encoder_settings
 
 STOPPED = 130
@@ -50,7 +52,13 @@ def live(arguments: list[str], engine_of: EngineOf) -> int:
         console = Console(Redactor(ends, typed), options.log, quiet=options.quiet)
         token = read_password(options.token_env, options.token_file, "--token")
         listen = None if options.metrics is None else parse_listen(options.metrics, token)
-        camera = Camera(settings, ways(options, engine_of), console.event, console.status)
+        service = Service()
+
+        def tick(status: Status) -> None:
+            console.status(status)
+            service.tick(status)
+
+        camera = Camera(settings, ways(options, engine_of), console.event, tick)
         with _serving(listen, camera, token), _stopping(camera):
             camera.run()
     except SapnetError as error:

@@ -46,6 +46,8 @@ class Camera:
     def start(self) -> None:
         """Serve, on the same port as before."""
         self._loop = asyncio.new_event_loop()
+        # What is cut off complains.
+        self._loop.set_exception_handler(lambda *_: None)
         self._server = RtspServer(str(self.folder), "127.0.0.1", self.port)
         self._server.logger = Silent()
         self.thaw()
