@@ -53,6 +53,11 @@ class Run:
     def status(self) -> Status:
         return self.camera.status
 
+    @property
+    def attempts(self) -> int:
+        """Attempts to connect so far."""
+        return self.camera._source.stats.attempts
+
     def stop(self) -> Status:
         began = time.monotonic()
         self.camera.cancel()
