@@ -24,10 +24,11 @@ class Fault(StrEnum):
     ENDED = "the stream has ended"
     DIED = "the process that reads or writes it died"
     FULL = "the disk is full, or the file cannot be written"
+    PROTOCOL = "the FFmpeg inside this PyAV was built without its protocol"
 
 
 # At the first connection these are a person's mistakes, and waiting mends none of them.
-HOPELESS = (Fault.PASSWORD, Fault.HOST, Fault.MISSING, Fault.VIDEO)
+HOPELESS = (Fault.PASSWORD, Fault.HOST, Fault.MISSING, Fault.VIDEO, Fault.PROTOCOL)
 
 
 def fault_of(error: Exception) -> Fault:
@@ -39,6 +40,7 @@ def fault_of(error: Exception) -> Fault:
         (av.error.HTTPNotFoundError, Fault.MISSING),
         (av.error.FileNotFoundError, Fault.MISSING),
         (av.error.ConnectionRefusedError, Fault.REFUSED),
+        (av.error.ProtocolNotFoundError, Fault.PROTOCOL),
         # A read that is interrupted at its time limit.
         ((av.error.ExitError, av.error.TimeoutError), Fault.SILENT),
         (av.error.InvalidDataError, Fault.UNREADABLE),

@@ -64,6 +64,9 @@ class Receiver:
         target = av.open(self._pipe, "w", format="nut", options={"max_interleave_delta": "1"})
         # Each packet goes on at once.
         target.flags |= FLUSH_PACKETS
+        if any(not video.codec_context.width for video in source.streams.video):
+            # No whole picture came in time; the next attempt may meet one.
+            return Fault.UNREADABLE
         copies = self._copies(source, target)
         if not any(copy.type == "video" for copy in copies.values()):
             return Fault.VIDEO

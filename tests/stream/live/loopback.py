@@ -104,7 +104,7 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        self.port: int = self._listener.getsockname()[1]
         self.stalled = False
         self.delay_seconds = 0.0
         self.garbage = 0
@@ -121,6 +121,10 @@ class Proxy:
             end.close()
         self._open.clear()
 
+    def accept(self) -> socket.socket:
+        """The next connection."""
+        return self._listener.accept()[0]
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -130,7 +134,7 @@ class Proxy:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                client, _ = self._listener.accept()
+                client = self.accept()
                 self.accepted += 1
                 server = socket.create_connection(("127.0.0.1", self._target))
                 self._open += [client, server]
