@@ -1,6 +1,7 @@
 """The command for live streams: what was typed, turned into a camera job."""
 
 import argparse
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,6 +23,7 @@ from sapnet_stream.live.service import Service
 from sapnet_stream.live.smaller import at_half_size
 from sapnet_stream.live.source_settings import SourceSettings
 from sapnet_stream.live.status import Status
+from sapnet_stream.live.tls import ANYBODY
 from sapnet_stream.parser import encoder_settings
 
 STOPPED = 130
@@ -88,10 +90,13 @@ def camera_settings(options: argparse.Namespace) -> CameraSettings:
     if address.scheme == "file" and not options.realtime:
         raise UsageError(f"{address.shown} is a file: add --realtime to treat it as a camera")
     _check_numbers(options)
+    if options.tls_ca not in (None, ANYBODY) and not os.path.isfile(options.tls_ca):
+        raise UsageError(f"--tls-ca {options.tls_ca} is not a file: name one of certificates")
     return CameraSettings(
         source=SourceSettings(
             address,
             transport=options.rtsp_transport,
+            trusted=options.tls_ca,
             realtime=options.realtime,
             retries=options.retries,
             persist=options.persist,
@@ -172,7 +177,7 @@ def _outputs(options: argparse.Namespace) -> Iterator[Output]:
 def _output(address: Address, options: argparse.Namespace, keep: Keep) -> Output:
     # --segment rolls the files among several outputs.
     segment = options.segment if address.scheme == "file" else None
-    return Output(address, segment, keep, options.rtsp_transport)
+    return Output(address, segment, keep, options.rtsp_transport, options.tls_ca)
 
 
 def _serving(

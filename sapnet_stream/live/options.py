@@ -46,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
     add("--output-password-env", metavar="VARIABLE", help="where its password is")
     add("--output-password-file", metavar="FILE", help="or there")
     add("--rtsp-transport", choices=["tcp", "udp"], default="tcp", help="(tcp)")
+    tls = "certificates to trust; none trusts everybody (the system's)"
+    add("--tls-ca", metavar="FILE|none", help=tls)
     add("--http", action="store_true", help="allow HLS by http:// and https:// as INPUT")
     add("--realtime", action="store_true", help="read a file at its own pace")
     add("--retries", type=int, metavar="N", help="attempts after a failure, in a row (no limit)")

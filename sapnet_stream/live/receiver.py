@@ -55,7 +55,7 @@ class Receiver:
         except (av.error.FFmpegError, socket.gaierror, ValueError) as error:
             most = self._settings["open_seconds"]
             late = most is not None and time.monotonic() - began >= most
-            return Fault.SILENT if late else fault_of(error)
+            return Fault.SILENT if late else fault_of(error, self._settings["options"])
         # Closing tells the camera, which may have room for one reader only.
         with closing(source):
             return self._pass_on(source)
@@ -75,7 +75,7 @@ class Receiver:
             with closing(target):
                 self._copy(source, copies, target)
         except av.error.FFmpegError as error:
-            return fault_of(error)
+            return fault_of(error, self._settings["options"])
         except BrokenPipeError:
             # Nobody reads on.
             return Fault.ENDED

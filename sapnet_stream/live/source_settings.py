@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from sapnet_stream.live.address import INPUT_PROTOCOLS, Address
+from sapnet_stream.live.tls import tls_options
 from sapnet_stream.video.container import READABLE
 
 # HLS comes in pieces of several seconds.
@@ -29,6 +30,7 @@ class SourceSettings:
     Attributes:
         address: of the stream.
         transport: of RTSP: "tcp" or "udp".
+        trusted: certificates of its server, see `tls_options`.
         realtime: read a file at its own pace.
         retries: attempts after a failure, in a row, before giving up; None never does.
         persist: go on also where the first attempt finds a mistake that waiting does not mend.
@@ -39,6 +41,7 @@ class SourceSettings:
 
     address: Address
     transport: str = "tcp"
+    trusted: str | None = None
     realtime: bool = False
     retries: int | None = None
     persist: bool = False
@@ -69,6 +72,7 @@ class SourceSettings:
         """FFmpeg's, for this kind of address."""
         address = self.address
         options = {"protocol_whitelist": INPUT_PROTOCOLS[address.scheme]}
+        options |= tls_options(address.scheme, self.trusted)
         if address.scheme in ("rtsp", "rtsps"):
             options |= {"rtsp_transport": self.transport, "allowed_media_types": "video+audio"}
         if address.scheme in ("file", "pipe"):

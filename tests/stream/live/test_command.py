@@ -146,6 +146,7 @@ def test_help_fits_the_width_of_a_terminal(capsys: pytest.CaptureFixture[str]) -
         (["rtsp://cam/x", "none", "--also", "-", "--also", "-"], "can be given once"),
         (["rtsp://cam/x", "none", "--metrics", "0.0.0.0:9100"], "protect it with --token-env"),
         (["rtsp://cam/x", "none", "--retry-cap", "0"], "--retry-cap must be more than 0"),
+        (["rtsps://cam/x", "none", "--tls-ca", "/no/file"], "--tls-ca /no/file is not a file"),
         (["rtsp://cam/x", "none", "--retries", "-1"], "--retries must not be negative"),
         (["rtsp://cam/x", "none", "--max-latency", "0"], "--max-latency must be at least 0.1"),
         (["rtsp://cam/x", "none", "--token-env", "NOT_SET"], "NOT_SET of --token-env"),

@@ -20,6 +20,7 @@ from tests.stream.live.loopback import Proxy, free_port
 
 Eventually = Callable[..., None]
 Ffmpeg = Callable[..., subprocess.Popen[bytes]]
+Tls = Callable[[int], tuple[int, str]]
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ class TlsProxy(Proxy):
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         key, certificate = str(folder / "key.pem"), str(folder / "certificate.pem")
         made = ["-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2"]
+        made += ["-addext", "subjectAltName=IP:127.0.0.1"]
         command = ["openssl", "req", "-x509", *made, "-keyout", key, "-out", certificate]
         subprocess.run(command, check=True, capture_output=True)
         self._context.load_cert_chain(certificate, key)
@@ -69,15 +71,15 @@ class TlsProxy(Proxy):
 
 
 @pytest.fixture
-def tls(tmp_path: Path) -> Iterator[Callable[[int], int]]:
-    """A function that gives a port that speaks TLS before one that does not."""
+def tls(tmp_path: Path) -> Iterator[Tls]:
+    """A function that gives a port that speaks TLS before one that does not, and whom to trust."""
     if shutil.which("openssl") is None:
         pytest.skip("needs the openssl program")
     proxies: list[TlsProxy] = []
 
-    def before(port: int) -> int:
+    def before(port: int) -> tuple[int, str]:
         proxies.append(TlsProxy(port, tmp_path))
-        return proxies[-1].port
+        return proxies[-1].port, str(tmp_path / "certificate.pem")
 
     yield before
     for proxy in proxies:
@@ -155,7 +157,7 @@ def test_pictures_that_do_not_say_their_size_are_waited_for(
 def test_rtmp_is_read(
     clip: str,
     ffmpeg: Ffmpeg,
-    tls: Callable[[int], int],
+    tls: Tls,
     read: Callable[..., Any],
     eventually: Eventually,
     encrypted: bool,
@@ -163,8 +165,11 @@ def test_rtmp_is_read(
     port = free_port()
     server = f"rtmp://127.0.0.1:{port}/app/key"
     ffmpeg("-re", "-i", clip, "-c", "copy", "-f", "flv", "-listen", "1", server)
-    source = f"rtmps://127.0.0.1:{tls(port)}/app/key" if encrypted else server
-    reader = read(source)
+    if encrypted:
+        port, trusted = tls(port)
+        reader = read(f"rtmps://127.0.0.1:{port}/app/key", trusted=trusted)
+    else:
+        reader = read(server)
     eventually(lambda: len(reader.video) > 20 and len(reader.audio) > 20, reader.events)
 
 
@@ -172,7 +177,7 @@ def test_rtmp_is_read(
 def test_rtmp_is_sent(
     camera: Any,
     ffmpeg: Ffmpeg,
-    tls: Callable[[int], int],
+    tls: Tls,
     run: Callable[..., Any],
     eventually: Eventually,
     tmp_path: Path,
@@ -182,8 +187,12 @@ def test_rtmp_is_sent(
     server = f"rtmp://127.0.0.1:{port}/app/key"
     received = tmp_path / "received.mkv"
     ended = ffmpeg("-listen", "1", "-i", server, "-c", "copy", str(received))
-    target = f"rtmps://127.0.0.1:{tls(port)}/app/key" if encrypted else server
-    job = run(camera.url("camera.mp4"), Output(parse_address(target, "output")))
+    target = Output(parse_address(server, "output"))
+    if encrypted:
+        port, trusted = tls(port)
+        address = parse_address(f"rtmps://127.0.0.1:{port}/app/key", "output")
+        target = Output(address, trusted=trusted)
+    job = run(camera.url("camera.mp4"), target)
     eventually(lambda: job.status.outputs[0].sent > 120, job.events)
     job.stop()
     ended.wait(20)
@@ -193,12 +202,17 @@ def test_rtmp_is_sent(
         assert sum(1 for _ in container.decode(video=0)) > 25
 
 
-def test_rtsp_by_tls(
-    camera: Any, tls: Callable[[int], int], read: Callable[..., Any], eventually: Eventually
+def test_rtsp_by_tls_from_whom_is_trusted(
+    camera: Any, tls: Tls, read: Callable[..., Any], eventually: Eventually
 ) -> None:
-    source = camera.url("camera.mp4", tls(camera.port)).replace("rtsp://", "rtsps://")
-    reader = read(source)
-    eventually(lambda: len(reader.video) > 20 and len(reader.audio) > 20, reader.events)
+    port, certificate = tls(camera.port)
+    source = camera.url("camera.mp4", port).replace("rtsp://", "rtsps://")
+    for trusted in (certificate, "none"):
+        reader = read(source, trusted=trusted)
+        eventually(lambda r=reader: len(r.video) > 20 and len(r.audio) > 20, reader.events)
+    stranger = read(source)
+    eventually(lambda: len(stranger.events) > 1)
+    assert all(Fault.CERTIFICATE in event for event in stranger.events)
 
 
 def test_a_protocol_that_is_not_built_in_is_said_at_once(
