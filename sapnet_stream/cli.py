@@ -19,7 +19,7 @@ from sapnet_stream.errors import SapnetError
 from sapnet_stream.events import JsonProgress
 from sapnet_stream.live.options import is_live
 from sapnet_stream.models import Kind, Models
-from sapnet_stream.parser import DTYPES, Parser, add_engine_options, number, pair
+from sapnet_stream.parser import DTYPES, Parser, add_encoder_options, add_engine_options, number
 from sapnet_stream.progress import JobProgress
 from sapnet_stream.stop import Stop
 from sapnet_stream.video.codec import ENCODERS
@@ -109,18 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--preview", type=int, metavar="FRAME", help="only this frame, both ways, as an image")
     add("--deinterlace", action="store_true", help="whole pictures of frames that are two fields")
     add("--hwaccel", metavar="NAME", help="decode on cuda, vaapi, videotoolbox ... (cpu)")
-    add("--codec", metavar="NAME", help=f"{' '.join(ENCODERS)} h264_nvenc ... (input's)")
-    add("--crf", type=number, metavar="0..63", help="quality, lower is better (h264: 18)")
-    add("--preset", metavar="NAME", help="encoder effort (h264: medium)")
-    add("--pix-fmt", metavar="NAME", help="pixel format (nearest to the input's)")
-    add(
-        "--encoder-option",
-        type=pair,
-        action="append",
-        default=[],
-        metavar="K=V",
-        help="another of its own",
-    )
+    codec = f"{' '.join(ENCODERS)} h264_nvenc ... (input's)"
+    add_encoder_options(parser, None, codec, "h264: 18", "h264: medium")
     add("--resume", action="store_true", help="go on with what an earlier run left")
     add("--keep-partial", action="store_true", help="only write what an earlier run finished")
     add("--overwrite", action="store_true", help="replace OUTPUT if it exists")

@@ -14,11 +14,11 @@ from sapnet_stream.folder import derain_folder, plan_folder
 from sapnet_stream.image import derain_image
 from sapnet_stream.job import Job
 from sapnet_stream.models import Kind, Models
+from sapnet_stream.parser import encoder_settings
 from sapnet_stream.preview import preview
 from sapnet_stream.progress import JobProgress, JobSettings
 from sapnet_stream.still.write import IMAGE_ENDINGS
 from sapnet_stream.stop import Stop
-from sapnet_stream.video.codec import EncoderSettings
 from sapnet_stream.video.hardware import HardwareDecoder
 
 INTERRUPTED = 130
@@ -169,13 +169,7 @@ class Command:
             compare=options.compare,
             deinterlace=options.deinterlace,
             hardware=options.hwaccel and HardwareDecoder(options.hwaccel),
-            encoder=EncoderSettings(
-                options.codec,
-                options.crf,
-                options.preset,
-                options.pix_fmt,
-                dict(options.encoder_option),
-            ),
+            encoder=encoder_settings(options),
             overwrite=options.overwrite,
             resume=options.resume,
             keep_partial=options.keep_partial,

@@ -2,12 +2,14 @@
 
 import argparse
 import math
+from collections.abc import Iterable
 from typing import NoReturn
 
 import torch
 
 from sapnet_stream.errors import UsageError
 from sapnet_stream.models import BUNDLED_WEIGHTS
+from sapnet_stream.video.codec import EncoderSettings
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -29,6 +31,38 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add("--dtype", choices=list(DTYPES), help="arithmetic (the device's fastest)")
     add("--memory", type=number, metavar="GIB", help="most a frame may use (what is free)")
     add("--weights", metavar="NAME|FILE", help="a network's weights (bundled ones)")
+
+
+def add_encoder_options(
+    parser: argparse.ArgumentParser, codecs: Iterable[str] | None, codec: str, crf: str, preset: str
+) -> None:
+    """What to write, of files and of live streams.
+
+    Args:
+        parser: to add them to.
+        codecs: the names that are taken; None for those of hardware encoders too.
+        codec, crf, preset: what the help says of the first three.
+    """
+    add = parser.add_argument
+    choices = None if codecs is None else list(codecs)
+    metavar = "NAME" if codecs is None else None
+    add("--codec", choices=choices, metavar=metavar, help=codec)
+    add("--crf", type=number, metavar="0..63", help=f"quality, lower is better ({crf})")
+    add("--preset", metavar="NAME", help=f"encoder effort ({preset})")
+    add("--pix-fmt", metavar="NAME", help="pixel format (nearest to the input's)")
+    more = "another of its own"
+    add("--encoder-option", type=pair, action="append", default=[], metavar="K=V", help=more)
+
+
+def encoder_settings(options: argparse.Namespace) -> EncoderSettings:
+    """What these options ask for.
+
+    Raises:
+        UsageError: there is no such codec or quality.
+    """
+    return EncoderSettings(
+        options.codec, options.crf, options.preset, options.pix_fmt, dict(options.encoder_option)
+    )
 
 
 def number(text: str) -> float:

@@ -39,9 +39,10 @@ class Channel(Generic[T]):
     is pulled. `close` lets the reader finish what is queued and stop.
 
     Args:
-        capacity: most items at once.
+        capacity: most items at once, each of which takes one place.
         cancellation: the switch.
-        newest: a live channel: `put` never blocks, and drops the oldest item instead.
+        newest: a live channel: `put` never blocks, and drops the oldest items instead.
+        places: how many of `capacity` an item takes; one that takes more is let in alone.
 
     Attributes:
         dropped: items that made room for newer ones.
@@ -49,9 +50,18 @@ class Channel(Generic[T]):
         get_wait_seconds: how long the reader has waited for items: the writer is slower.
     """
 
-    def __init__(self, capacity: int, cancellation: Cancellation, *, newest: bool = False) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        cancellation: Cancellation,
+        *,
+        newest: bool = False,
+        places: Callable[[T], int] = lambda _: 1,
+    ) -> None:
         self._capacity = capacity
         self._newest = newest
+        self._places = places
+        self._taken = 0
         self.dropped = 0
         self._cancellation = cancellation
         self._items: deque[T] = deque()
@@ -61,12 +71,14 @@ class Channel(Generic[T]):
 
     def put(self, item: T) -> None:
         """Append `item`, waiting for room or, where only the newest count, making it."""
+        places = self._places(item)
         with self._cancellation.condition:
-            if self._newest and len(self._items) == self._capacity:
-                self._items.popleft()
+            while self._newest and not self._fits(places):
+                self._take()
                 self.dropped += 1
-            self.put_wait_seconds += self._wait_for(lambda: len(self._items) < self._capacity)
+            self.put_wait_seconds += self._wait_for(lambda: self._fits(places))
             self._items.append(item)
+            self._taken += places
             self._cancellation.condition.notify_all()
 
     def close(self) -> None:
@@ -81,9 +93,17 @@ class Channel(Generic[T]):
                 self.get_wait_seconds += self._wait_for(lambda: self._closed or bool(self._items))
                 if not self._items:
                     return
-                item = self._items.popleft()
+                item = self._take()
                 self._cancellation.condition.notify_all()
             yield item
+
+    def _fits(self, places: int) -> bool:
+        return not self._items or self._taken + places <= self._capacity
+
+    def _take(self) -> T:
+        item = self._items.popleft()
+        self._taken -= self._places(item)
+        return item
 
     def _wait_for(self, ready: Callable[[], bool]) -> float:
         began = time.perf_counter()

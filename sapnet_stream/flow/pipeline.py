@@ -46,12 +46,13 @@ class Pipeline:
         capacity: int,
         *,
         newest: bool = False,
+        places: Callable[[U], int] = lambda _: 1,
     ) -> Channel[U]:
         """A stage without input; `items()` is called on the stage's thread.
 
-        With `newest`, it never waits for the stage that follows; see `Channel`.
+        With `newest`, it never waits for the stage that follows; see `Channel`, `places` too.
         """
-        output: Channel[U] = Channel(capacity, self.cancellation, newest=newest)
+        output: Channel[U] = Channel(capacity, self.cancellation, newest=newest, places=places)
         self._add(name, items, None, output)
         return output
 

@@ -7,20 +7,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sapnet_stream.flow import Channel, Pipeline
-from sapnet_stream.live.connection import Connection
+from sapnet_stream.live.connection import Connection, LivePacket
 from sapnet_stream.live.decode import LiveDecoder, LiveFrame
 from sapnet_stream.live.ladder import Derain, Ladder, Way
 from sapnet_stream.live.output import Output
 from sapnet_stream.live.pace import Pace
 from sapnet_stream.live.program import Program, Unit
 from sapnet_stream.live.sink import Sink
-from sapnet_stream.live.source import Source, SourceSettings, State
+from sapnet_stream.live.source import Source, State
+from sapnet_stream.live.source_settings import SourceSettings
 from sapnet_stream.live.status import Ages, SinkStatus, Status
 from sapnet_stream.live.template import describe_stream
 from sapnet_stream.video.codec import EncoderSettings
 
-# Packets may wait for the decoder so long that it can work through a slow moment.
-QUEUED_PACKETS = 100
+# Packets may wait for the decoder so long that it can work through a slow moment; fewer where
+# they are large, as pictures that no codec has made smaller.
+QUEUED_PACKETS, QUEUED_BYTES = 100, 64 * 2**20
 TICK_SECONDS = 1.0
 
 
@@ -33,12 +35,15 @@ class CameraSettings:
         outputs: where it goes.
         encoder: codec, quality and effort.
         max_latency_seconds: the age that frames may have in any case.
+        rescale: a picture of another size goes on in the size of the first; else each output
+            begins another file or connection.
     """
 
     source: SourceSettings
     outputs: tuple[Output, ...]
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     max_latency_seconds: float = 0.5
+    rescale: bool = False
 
 
 class Camera:
@@ -66,17 +71,18 @@ class Camera:
         self._pace = Pace(settings.max_latency_seconds)
         self._ages = Ages()
         self._ladder = Ladder(ways, time.monotonic())
-        self._decoder = LiveDecoder()
         self._source = Source(
             settings.source, switch, self._heard, self._connected, on_event, self._pace.resume
         )
+        self._decoder = LiveDecoder(self._pace.expired, lambda: self._source.newest_key)
+        self._too_old = 0
         cap, persist = settings.source.cap_seconds, settings.source.persist
         self._sinks = [
             Sink(output, switch, on_event, cap_seconds=cap, persist=persist)
             for output in settings.outputs
         ]
         self._queues = [Channel[Unit](s.capacity, switch, newest=True) for s in self._sinks]
-        self._program = Program(settings.encoder, self._queues)
+        self._program = Program(settings.encoder, self._queues, rescale=settings.rescale)
         self._build()
 
     def run(self) -> None:
@@ -104,15 +110,20 @@ class Camera:
         """What there is to say now."""
         stats, pace, ages = self._source.stats, self._pace, self._ages
         decoder, counts = self._decoder, self._source.stats.counts
+        drops = {
+            "decoder_busy": self._packets.dropped,
+            "no_keyframe": decoder.skipped,
+            "too_old": decoder.late + self._too_old,
+            "network_busy": self._frames.dropped,
+            "encoder_busy": self._clean.dropped,
+        }
         return Status(
             state=stats.state,
             camera=self._settings.source.address.shown,
             frames_in=decoder.decoded,
             frames_out=ages.frames,
-            dropped=self._packets.dropped
-            + decoder.skipped
-            + self._frames.dropped
-            + self._clean.dropped,
+            dropped=sum(drops.values()),
+            drops=drops,
             corrupt=counts["corrupt"] + decoder.corrupt,
             retimed=counts["retimed"] + decoder.retimed,
             jumps=counts["jumps"],
@@ -135,7 +146,9 @@ class Camera:
 
     def _build(self) -> None:
         pipeline = self._pipeline
-        self._packets = pipeline.source("read", self._source.packets, QUEUED_PACKETS, newest=True)
+        self._packets = pipeline.source(
+            "read", self._source.packets, QUEUED_PACKETS, newest=True, places=_places
+        )
         self._frames = pipeline.stage("decode", self._decode, self._packets, 1, newest=True)
         self._clean = pipeline.stage("derain", self._derain, self._frames, 1, newest=True)
         pipeline.sink("encode", self._encode, self._clean)
@@ -159,6 +172,9 @@ class Camera:
         derain: Derain | None = None
         made_for: tuple[int, Way] | None = None
         for live in frames:
+            if self._pace.expired(live.arrival_seconds):
+                self._too_old += 1
+                continue
             way = self._ladder.way
             # What remembers earlier frames must not remember those of before an outage.
             if derain is None or made_for != (live.connection, way):
@@ -185,10 +201,8 @@ class Camera:
             pace = self._pace
             if pace.measured and not announced:
                 announced = True
-                takes = f"a frame takes {pace.frame_seconds:.2g} s"
-                old = f"becomes {pace.bound_seconds:.2g} s old at most"
                 encoder = self._program.encoder and f"; {self._program.encoder}"
-                self._on_event(f"{self._ladder.way.name}: {takes} and {old}{encoder}")
+                self._on_event(f"{self._ladder.way.name}: {pace.promise}{encoder}")
             running = self._source.stats.state == State.RUNNING
             said = pace.check() if running else None
             if said is not None:
@@ -196,5 +210,12 @@ class Camera:
             judged = running and pace.known
             if judged and self._ladder.step(pace.slow, pace.load, time.monotonic()):
                 pace.forget()
+                announced = False
                 self._on_event(f"deraining with {self._ladder.way.name} from now on")
             self._on_tick(self.status)
+
+
+def _places(item: LivePacket) -> int:
+    """How much room a packet takes in a queue of `QUEUED_PACKETS`."""
+    size: int = item.packet.size
+    return 1 + size * QUEUED_PACKETS // QUEUED_BYTES

@@ -117,11 +117,16 @@ class Child:
         self._process.kill()
         self._process.wait()
 
-    def close(self) -> None:
-        """End it and let go of the pipes."""
+    def close(self, farewell_seconds: float = 0) -> None:
+        """End it and let go of the pipes.
+
+        Args:
+            farewell_seconds: what it may take to notice that nobody reads on, and to say goodbye.
+        """
+        self.data.close()
+        self.wait(farewell_seconds)
         self.kill()
-        for end in (self.data, self._reports):
-            end.close()
+        self._reports.close()
 
 
 def readable(file: FileIO, seconds: float) -> bool:
@@ -166,12 +171,11 @@ def attend(
     try:
         try:
             reports.write(fault=work(settings, FileIO(end, data), reports))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told to the parent, and this is the end
             # Not its text, which may hold an address.
             places = traceback.extract_tb(error.__traceback__)
             place = f"{Path(places[-1].filename).name}:{places[-1].lineno}"
             reports.write(crash=f"{type(error).__name__} at {place}")
-            raise
     finally:
         # Without waiting for any connection to close.
         os._exit(0)

@@ -1,6 +1,7 @@
 """The command for live streams: what was typed, turned into a camera job."""
 
 import argparse
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,9 +19,12 @@ from sapnet_stream.live.options import parser
 from sapnet_stream.live.output import Keep, Output, parse_keep
 from sapnet_stream.live.redact import Redactor
 from sapnet_stream.live.server import Page, parse_listen, serving
+from sapnet_stream.live.service import Service
 from sapnet_stream.live.smaller import at_half_size
-from sapnet_stream.live.source import SourceSettings
-from sapnet_stream.video.codec import EncoderSettings
+from sapnet_stream.live.source_settings import SourceSettings
+from sapnet_stream.live.status import Status
+from sapnet_stream.live.tls import ANYBODY
+from sapnet_stream.parser import encoder_settings
 from sapnet_stream.video.hardware import HardwareDecoder
 
 STOPPED = 130
@@ -28,6 +32,8 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # A frame that is being derained cannot be interrupted, and would hold up the end.
 MOST_STOPPING_SECONDS = 4.5
 FEWER_STAGES = (3, 2, 1)
+# Decoding, encoding and the wait for the frame before, of a camera of 25 frames/s.
+LEAST_LATENCY_SECONDS = 0.1
 
 EngineOf = Callable[[argparse.Namespace], DerainEngine]
 
@@ -49,7 +55,13 @@ def live(arguments: list[str], engine_of: EngineOf) -> int:
         console = Console(Redactor(ends, typed), options.log, quiet=options.quiet)
         token = read_password(options.token_env, options.token_file, "--token")
         listen = None if options.metrics is None else parse_listen(options.metrics, token)
-        camera = Camera(settings, ways(options, engine_of), console.event, console.status)
+        service = Service()
+
+        def tick(status: Status) -> None:
+            console.status(status)
+            service.tick(status)
+
+        camera = Camera(settings, ways(options, engine_of), console.event, tick)
         with _serving(listen, camera, token), _stopping(camera):
             camera.run()
     except SapnetError as error:
@@ -79,10 +91,13 @@ def camera_settings(options: argparse.Namespace) -> CameraSettings:
     if address.scheme == "file" and not options.realtime:
         raise UsageError(f"{address.shown} is a file: add --realtime to treat it as a camera")
     _check_numbers(options)
+    if options.tls_ca not in (None, ANYBODY) and not os.path.isfile(options.tls_ca):
+        raise UsageError(f"--tls-ca {options.tls_ca} is not a file: name one of certificates")
     return CameraSettings(
         source=SourceSettings(
             address,
             transport=options.rtsp_transport,
+            trusted=options.tls_ca,
             realtime=options.realtime,
             retries=options.retries,
             persist=options.persist,
@@ -90,21 +105,20 @@ def camera_settings(options: argparse.Namespace) -> CameraSettings:
             hardware=options.hwaccel and HardwareDecoder(options.hwaccel),
         ),
         outputs=tuple(_outputs(options)),
-        encoder=EncoderSettings(
-            options.codec,
-            options.crf,
-            options.preset,
-            options.pix_fmt,
-            dict(options.encoder_option),
-        ),
+        encoder=encoder_settings(options),
         max_latency_seconds=options.max_latency,
+        rescale=options.when_changed == "rescale",
     )
 
 
 def _check_numbers(options: argparse.Namespace) -> None:
-    for name in ("max_latency", "retries"):
-        if (value := getattr(options, name)) is not None and value < 0:
-            raise UsageError(f"--{name.replace('_', '-')} must not be negative, got {value:g}")
+    if options.max_latency < LEAST_LATENCY_SECONDS:
+        raise UsageError(
+            f"--max-latency must be at least {LEAST_LATENCY_SECONDS:g}, got "
+            f"{options.max_latency:g}: a frame that waits for the one before it is older"
+        )
+    if options.retries is not None and options.retries < 0:
+        raise UsageError(f"--retries must not be negative, got {options.retries}")
     for name in ("retry_cap", "segment"):
         if (value := getattr(options, name)) is not None and value <= 0:
             raise UsageError(f"--{name.replace('_', '-')} must be more than 0, got {value:g}")
@@ -113,20 +127,26 @@ def _check_numbers(options: argparse.Namespace) -> None:
 def ways(options: argparse.Namespace, engine_of: EngineOf) -> list[Way]:
     """How to derain, from the best way to the fastest that `--when-slow` allows.
 
+    A stream that stutters is seen at once, and what is dropped is gone; a little more rain is
+    neither. So by default frames are derained faster before any are dropped.
+
     Raises:
         UsageError: the network has no faster way of that kind.
     """
     engine = engine_of(options)
     made = [Way(engine.description, _begins(engine))]
-    if options.when_slow == "smaller":
+    # What remembers looks once at each frame.
+    looks_once = engine.past_frames > 0
+    when_slow = options.when_slow or ("smaller" if looks_once else "fewer-stages")
+    if when_slow == "smaller":
         made.append(
             Way(
                 f"{engine.description}, at half the size",
                 lambda: partial(at_half_size, derain=engine.stream().frame),
             )
         )
-    if options.when_slow == "fewer-stages":
-        if options.model != "sapnet":
+    if when_slow == "fewer-stages":
+        if looks_once:
             raise UsageError("--when-slow fewer-stages is for --model sapnet: choose smaller")
         for stages in FEWER_STAGES:
             if options.stages is None or stages < options.stages:
@@ -160,7 +180,7 @@ def _outputs(options: argparse.Namespace) -> Iterator[Output]:
 def _output(address: Address, options: argparse.Namespace, keep: Keep) -> Output:
     # --segment rolls the files among several outputs.
     segment = options.segment if address.scheme == "file" else None
-    return Output(address, segment, keep, options.rtsp_transport)
+    return Output(address, segment, keep, options.rtsp_transport, options.tls_ca)
 
 
 def _serving(

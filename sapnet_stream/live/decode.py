@@ -1,7 +1,7 @@
 """Packets of a live stream into frames, whatever is broken or missing among them."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -17,6 +17,8 @@ TIME_BASE = Fraction(1, 90_000)
 _USUAL_RATE, _MOST_RATE = Fraction(25), 300
 # Frames wait in a decoder for those that are shown before them.
 _REORDERED = 64
+# A decoder that does not catch up in so long begins anew with the next whole picture.
+CATCH_UP_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,41 +38,64 @@ class LiveFrame:
     arrival_seconds: float
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A packet whose picture has not come out; `late`: the decoder may leave it out."""
+
+    arrival_seconds: float
+    late: bool
+
+
 class LiveDecoder:
-    """Decodes what arrives.
+    """Decodes what arrives, and leaves out what is too old to be shown.
+
+    A packet that is too old is not decoded if a whole picture has come after it, or if no other
+    builds upon it. The rest are decoded, for later ones build upon them, and not shown.
+
+    Args:
+        expired: whether what arrived at a time is too old now.
+        newest_key: number of the last packet read that needs none before it.
 
     Attributes:
-        decoded: frames so far.
+        decoded: frames so far, those included that were too old to be shown.
         corrupt: packets and frames that the decoder found broken.
         skipped: packets left out because others before them are missing.
+        late: packets and frames left out because they are too old.
         retimed: frames moved behind the one before.
     """
 
-    def __init__(self) -> None:
-        self.decoded = self.corrupt = self.skipped = self.retimed = 0
+    def __init__(
+        self,
+        expired: Callable[[float], bool] = lambda _: False,
+        newest_key: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.decoded = self.corrupt = self.skipped = self.late = self.retimed = 0
+        self._expired = expired
+        self._newest_key = newest_key
+        self._late_since: float | None = None
+        # What the next packet builds upon was decoded.
+        self._whole = False
         self._last_pts = -1
         self._info: VideoInfo | None = None
-        self._arrivals: dict[int, float] = {}
+        self._waiting: dict[int, _Waiting] = {}
 
     def frames(self, packets: Iterator[LivePacket]) -> Generator[LiveFrame, None, None]:
         """The frames of all connections, in the order they are shown."""
         connection: Connection | None = None
-        number, whole = 0, False
+        number = 0
         try:
             for item in packets:
                 if item.connection is not connection:
                     if connection is not None:
                         yield from self._rest(connection)
-                    connection, whole = self._begin(item.connection), False
+                    connection = self._begin(item.connection)
                 elif item.number != number + 1:
                     # This decoder is too slow: without what was dropped, the rest is mud.
-                    whole = False
+                    self._whole = False
                 number = item.number
-                whole = whole or item.packet.is_keyframe
-                if whole:
-                    yield from self._decoded(item)
-                else:
-                    self.skipped += 1
+                late = self._expired(item.arrival_seconds)
+                if self._wanted(item, late):
+                    yield from self._decoded(item, late)
             if connection is not None:
                 yield from self._rest(connection)
                 connection = None
@@ -82,21 +107,46 @@ class LiveDecoder:
         # Threads over frames would hold as many frames back.
         connection.video.thread_type = "SLICE"
         self._info = None
-        self._arrivals.clear()
+        self._whole = False
+        self._waiting.clear()
         return connection
 
-    def _decoded(self, item: LivePacket) -> Iterator[LiveFrame]:
+    def _wanted(self, item: LivePacket, late: bool) -> bool:
+        """Whether to decode a packet."""
+        now = time.monotonic()
+        if not late:
+            self._late_since = None
+        elif self._late_since is None:
+            self._late_since = now
+        if late and item.number < self._newest_key():
+            self._whole = False
+            self.late += 1
+            return False
+        if item.packet.is_keyframe:
+            self._whole = True
+        elif self._late_since is not None and now - self._late_since > CATCH_UP_SECONDS:
+            self._whole, self._late_since = False, None
+        self.skipped += not self._whole
+        return self._whole
+
+    def _decoded(self, item: LivePacket, late: bool) -> Iterator[LiveFrame]:
         if item.packet.pts is not None:
-            self._arrivals[item.packet.pts] = item.arrival_seconds
-        if len(self._arrivals) > _REORDERED:
-            del self._arrivals[next(iter(self._arrivals))]
+            self._waiting[item.packet.pts] = _Waiting(item.arrival_seconds, late)
+        if len(self._waiting) > _REORDERED:
+            del self._waiting[next(iter(self._waiting))]
+        item.connection.video.codec_context.skip_frame = "NONREF" if late else "DEFAULT"
         try:
             pictures = item.packet.decode()
         except av.error.FFmpegError:
             self.corrupt += 1
             return
         for picture in pictures:
-            yield self._live(picture, item.connection, item.arrival_seconds)
+            arrival = self._arrival(picture, item.arrival_seconds)
+            if self._expired(arrival):
+                self.decoded += 1
+                self.late += 1
+            else:
+                yield self._live(picture, item.connection, arrival)
 
     def _rest(self, connection: Connection) -> Iterator[LiveFrame]:
         """What the decoder still holds at the end of a connection."""
@@ -105,15 +155,24 @@ class LiveDecoder:
         except av.error.FFmpegError:
             self.corrupt += 1
             pictures = []
-        latest = max(self._arrivals.values(), default=time.monotonic())
+        arrivals = [each.arrival_seconds for each in self._waiting.values()]
+        latest = max(arrivals, default=time.monotonic())
         for picture in pictures:
-            yield self._live(picture, connection, latest)
+            yield self._live(picture, connection, self._arrival(picture, latest))
         connection.release()
+
+    def _arrival(self, picture: av.VideoFrame, latest: float) -> float:
+        """When the packet of a picture arrived; `latest` where that is not known."""
+        pts = picture.pts or 0
+        known = self._waiting.pop(pts, None)
+        # Pictures come out in the order they are shown: these were left out.
+        for each in [each for each in self._waiting if each < pts]:
+            self.late += self._waiting.pop(each).late
+        return latest if known is None else known.arrival_seconds
 
     def _live(self, picture: av.VideoFrame, connection: Connection, arrival: float) -> LiveFrame:
         self.decoded += 1
         self.corrupt += picture.is_corrupt
-        arrival = self._arrivals.pop(picture.pts or 0, arrival)
         info = self._info_of(picture, connection)
         unit = Fraction(connection.video.time_base or TIME_BASE)
         if picture.pts is None:

@@ -1,5 +1,6 @@
 """What can be wrong with the other end, in words; none of them come from a library."""
 
+import errno
 import socket
 from enum import StrEnum
 
@@ -24,14 +25,24 @@ class Fault(StrEnum):
     ENDED = "the stream has ended"
     DIED = "the process that reads or writes it died"
     FULL = "the disk is full, or the file cannot be written"
+    CERTIFICATE = "its certificate is not trusted (see --tls-ca), or the connection was lost"
+    PROTOCOL = "the FFmpeg inside this PyAV was built without its protocol"
 
 
 # At the first connection these are a person's mistakes, and waiting mends none of them.
-HOPELESS = (Fault.PASSWORD, Fault.HOST, Fault.MISSING, Fault.VIDEO)
+HOPELESS = (Fault.PASSWORD, Fault.HOST, Fault.MISSING, Fault.VIDEO, Fault.PROTOCOL)
 
 
-def fault_of(error: Exception) -> Fault:
-    """The fault behind an exception of PyAV or of a look-up, whose text may hold a password."""
+def fault_of(error: Exception, options: dict[str, str]) -> Fault:
+    """The fault behind an exception of PyAV or of a look-up, whose text may hold a password.
+
+    Args:
+        error: what was raised.
+        options: that the connection was opened with.
+    """
+    if options.get("tls_verify") == "1" and getattr(error, "errno", None) == errno.EIO:
+        # FFmpeg says no more of it.
+        return Fault.CERTIFICATE
     if isinstance(error, socket.gaierror):
         return Fault.LOOKUP if error.errno == socket.EAI_AGAIN else Fault.HOST
     kinds: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Fault], ...] = (
@@ -39,6 +50,7 @@ def fault_of(error: Exception) -> Fault:
         (av.error.HTTPNotFoundError, Fault.MISSING),
         (av.error.FileNotFoundError, Fault.MISSING),
         (av.error.ConnectionRefusedError, Fault.REFUSED),
+        (av.error.ProtocolNotFoundError, Fault.PROTOCOL),
         # A read that is interrupted at its time limit.
         ((av.error.ExitError, av.error.TimeoutError), Fault.SILENT),
         (av.error.InvalidDataError, Fault.UNREADABLE),

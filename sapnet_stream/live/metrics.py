@@ -18,7 +18,7 @@ from sapnet_stream.live.status import Status
 _COUNTS = {
     "frames_in": "Frames decoded.",
     "frames_out": "Frames derained and encoded.",
-    "dropped": "Frames and packets left out for newer ones.",
+    "dropped": "Frames and packets left out.",
     "late": "Frames older than the bound when they were encoded.",
     "corrupt": "Broken packets and frames.",
     "retimed": "Packets and frames whose time went back.",
@@ -51,6 +51,12 @@ class CameraCollector(Collector):
             counter = CounterMetricFamily(f"sapnet_{name}", text, labels=["camera"])
             counter.add_metric(camera, getattr(status, name))
             yield counter
+        drops = CounterMetricFamily(
+            "sapnet_drops", "What was dropped, by cause.", labels=["camera", "cause"]
+        )
+        for cause, count in status.drops.items():
+            drops.add_metric([status.camera, cause], count)
+        yield drops
         for name, text in _GAUGES.items():
             gauge = GaugeMetricFamily(f"sapnet_{name}", text, labels=["camera"])
             gauge.add_metric(camera, getattr(status, name))

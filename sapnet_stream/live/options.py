@@ -4,9 +4,10 @@ import argparse
 import re
 
 from sapnet_stream.live.program import CODECS
-from sapnet_stream.parser import Parser, add_engine_options, number, pair
+from sapnet_stream.parser import Parser, add_encoder_options, add_engine_options, number
 
 SLOW = ("drop", "fewer-stages", "smaller")
+CHANGED = ("new-part", "rescale")
 
 
 def is_live(arguments: list[str]) -> bool:
@@ -45,20 +46,20 @@ def parser() -> argparse.ArgumentParser:
     add("--output-password-env", metavar="VARIABLE", help="where its password is")
     add("--output-password-file", metavar="FILE", help="or there")
     add("--rtsp-transport", choices=["tcp", "udp"], default="tcp", help="(tcp)")
+    tls = "certificates to trust; none trusts everybody (the system's)"
+    add("--tls-ca", metavar="FILE|none", help=tls)
     add("--http", action="store_true", help="allow HLS by http:// and https:// as INPUT")
     add("--realtime", action="store_true", help="read a file at its own pace")
     add("--retries", type=int, metavar="N", help="attempts after a failure, in a row (no limit)")
     add("--retry-cap", type=number, default=30.0, metavar="SECONDS", help="longest wait (30)")
     add("--persist", action="store_true", help="go on where the first connection is refused")
     add("--max-latency", type=number, default=0.5, metavar="SECONDS", help="age of frames (0.5)")
-    add("--when-slow", choices=SLOW, default="drop", help="if the device is too slow (drop)")
+    slow = "if the device is too slow (video: smaller, sapnet: fewer-stages)"
+    add("--when-slow", choices=SLOW, help=slow)
+    add("--when-changed", choices=CHANGED, default=CHANGED[0], help="if the size does (new-part)")
     add_engine_options(made)
     add("--hwaccel", metavar="NAME", help="decode on cuda, vaapi, videotoolbox ... (cpu)")
-    add("--codec", choices=CODECS, help="of the output (h264)")
-    add("--crf", type=number, metavar="0..63", help="quality, lower is better (23)")
-    add("--preset", metavar="NAME", help="encoder effort (veryfast)")
-    add("--pix-fmt", metavar="NAME", help="pixel format (nearest to the input's)")
-    add("--encoder-option", type=pair, action="append", default=[], metavar="K=V", help="more")
+    add_encoder_options(made, CODECS, "of the output (h264)", "23", "veryfast")
     add("--metrics", metavar="[HOST:]PORT", help="serve /metrics, /healthz and /readyz")
     add("--token-env", metavar="VARIABLE", help="where the token is that readers must send")
     add("--token-file", metavar="FILE", help="or there (none on loopback)")

@@ -10,6 +10,7 @@ from pathlib import Path
 from sapnet_stream.errors import OutputError, UsageError
 from sapnet_stream.live.address import Address
 from sapnet_stream.live.template import FLUSH_PACKETS
+from sapnet_stream.live.tls import tls_options
 
 # By the endings of files; MP4 in fragments, which are whole whenever the writing ends.
 FILES = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".ts": "mpegts", ".nut": "nut"}
@@ -70,6 +71,7 @@ class Output:
         segment_seconds: of a file: begin another one after so long.
         keep: of such files.
         transport: of RTSP: "tcp" or "udp".
+        trusted: certificates of its server, see `tls_options`.
 
     Raises:
         OutputError: the name's ending names no format, or the folder is not there.
@@ -80,6 +82,7 @@ class Output:
     segment_seconds: float | None = None
     keep: Keep = Keep()
     transport: str = "tcp"
+    trusted: str | None = None
 
     def __post_init__(self) -> None:
         address = self.address
@@ -114,10 +117,11 @@ class Output:
         address = self.address
         if self.format in ("mp4", "mov"):
             return _FRAGMENTS
+        tls = tls_options(address.scheme, self.trusted)
         if self.format == "rtsp":
-            return {"rtsp_transport": self.transport}
+            return {"rtsp_transport": self.transport, **tls}
         if self.format == "flv":
-            return {"flvflags": "no_duration_filesize"}
+            return {"flvflags": "no_duration_filesize", **tls}
         if address.scheme == "hls":
             again = "+append_list" if Path(address.path).exists() else ""
             return {**_HLS, "hls_flags": _HLS["hls_flags"] + again}

@@ -9,6 +9,10 @@ from collections.abc import Callable
 FRAMES_OF_AGE = 2.5
 _WINDOW_SECONDS = 5.0
 _MEASURED = 9
+# The first frame of a network is slow: it is the odd one out of three.
+_LEAST_MEASURED = 3
+# So long after the last frame an old one is better than none.
+STARVED_SECONDS = 1.0
 _MOST_ARRIVALS = 1500
 # Beyond 1 frames are dropped. The gap between the two keeps it from saying so by turns.
 SLOW, FAST = 1.05, 0.9
@@ -36,6 +40,7 @@ class Pace:
         self._frames: deque[float] = deque(maxlen=_MEASURED)
         self._first_seconds: float | None = None
         self._began_seconds: float | None = None
+        self._ended_seconds = now()
         self.slow = False
 
     def arrived(self) -> None:
@@ -52,7 +57,8 @@ class Pace:
     def end(self) -> None:
         """It has finished it."""
         assert self._began_seconds is not None
-        self._frames.append(self._now() - self._began_seconds)
+        self._ended_seconds = self._now()
+        self._frames.append(self._ended_seconds - self._began_seconds)
         self._began_seconds = None
 
     def forget(self) -> None:
@@ -75,7 +81,7 @@ class Pace:
     @property
     def measured(self) -> bool:
         """Whether the time that a frame takes is known."""
-        return bool(self._frames)
+        return len(self._frames) >= _LEAST_MEASURED
 
     @property
     def frame_seconds(self) -> float:
@@ -88,6 +94,26 @@ class Pace:
     def bound_seconds(self) -> float:
         """The age that no frame should exceed when it is written."""
         return max(self._max_latency_seconds, FRAMES_OF_AGE * self.frame_seconds)
+
+    @property
+    def promise(self) -> str:
+        """The bound and where it comes from, for people."""
+        asked = f"--max-latency {self._max_latency_seconds:g}"
+        longer = self.bound_seconds > self._max_latency_seconds
+        reason = f"{FRAMES_OF_AGE} frames, for {asked} is less" if longer else asked
+        takes = f"a frame takes {self.frame_seconds:.2g} s"
+        return f"{takes} and becomes {self.bound_seconds:.2g} s old at most ({reason})"
+
+    def expired(self, arrival_seconds: float) -> bool:
+        """Whether a frame that arrived then would be older than the bound if it were begun now.
+
+        Where no frame was derained for long, none is too old.
+        """
+        now = self._now()
+        starved = self._began_seconds is None and now - self._ended_seconds > STARVED_SECONDS
+        if not self._frames or starved:
+            return False
+        return now - arrival_seconds > self.bound_seconds - self.frame_seconds
 
     @property
     def camera_rate(self) -> float:

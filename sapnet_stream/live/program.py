@@ -11,6 +11,7 @@ import av
 from av.video.frame import PictureType
 
 from sapnet_stream.flow import Channel
+from sapnet_stream.live.canvas import Canvas, fits
 from sapnet_stream.live.decode import LiveFrame
 from sapnet_stream.live.template import describe, described
 from sapnet_stream.video.codec import EncoderSettings, plan_encoder
@@ -87,15 +88,18 @@ class Encoder:
             self._plan = plan_encoder(live, info, trial)
         self.name = str(self._plan)
         self._key_pts: int | None = None
+        self._canvas = Canvas(info, self._plan)
         self.description = describe(self._add)
 
-    def encode(self, frame: Frame) -> list[Any]:
-        """The packets that are ready when a frame is given.
+    def encode(self, frame: Frame, info: VideoInfo) -> list[Any]:
+        """The packets that are ready when a frame of `info` is given.
 
         Raises:
             OutputError: the encoder refuses.
         """
-        picture = encodable(frame, self.info, self._plan)
+        picture = encodable(frame, info, self._plan)
+        if not same_picture(info, self.info):
+            picture = self._canvas.place(picture, info)
         due = KEYFRAME_SECONDS / frame.time_base
         if self._key_pts is None or frame.pts - self._key_pts >= due:
             picture.pict_type = PictureType.I
@@ -124,6 +128,12 @@ class Encoder:
         return streams
 
 
+def same_picture(info: VideoInfo, other: VideoInfo) -> bool:
+    """Whether pictures of both can follow each other in one stream."""
+    # Cameras guess at their rates, and what their pictures were coded with is over.
+    return replace(info, rate=other.rate, codec=other.codec) == other
+
+
 class Program:
     """Encodes frames, and hands packets of picture and sound to every output.
 
@@ -133,10 +143,15 @@ class Program:
     Args:
         settings: of the encoder.
         outputs: where units go; they never wait.
+        rescale: show pictures of another size or format in the size and format of the first,
+            where scaling is all that takes.
     """
 
-    def __init__(self, settings: EncoderSettings, outputs: Sequence[Channel[Unit]]) -> None:
+    def __init__(
+        self, settings: EncoderSettings, outputs: Sequence[Channel[Unit]], *, rescale: bool = False
+    ) -> None:
         self._settings = settings
+        self._rescale = rescale
         self._outputs = outputs
         self._lock = threading.Lock()
         self._encoder: Encoder | None = None
@@ -168,10 +183,10 @@ class Program:
             OutputError: the encoder refuses.
         """
         encoder = self._encoder
-        if encoder is None or not self._fits(encoder, live.info):
+        if encoder is None or not self._takes(encoder, live.info):
             self.finish()
             encoder = Encoder(live.info, self._settings, self._sound)
-        packets = encoder.encode(live.frame)
+        packets = encoder.encode(live.frame, live.info)
         with self._lock:
             self._send(encoder, VIDEO, packets)
             # Only now, for sound follows the first picture.
@@ -185,10 +200,9 @@ class Program:
                 self._send(self._encoder, VIDEO, packets)
                 self._encoder = None
 
-    def _fits(self, encoder: Encoder, info: VideoInfo) -> bool:
-        # Cameras guess at their rates.
-        same = replace(info, rate=encoder.info.rate) == encoder.info
-        return same and encoder.sound == self._sound
+    def _takes(self, encoder: Encoder, info: VideoInfo) -> bool:
+        scaled = self._rescale and fits(info, encoder.info)
+        return encoder.sound == self._sound and (scaled or same_picture(info, encoder.info))
 
     def _send(self, encoder: Encoder, stream: int, packets: list[Any]) -> None:
         """Hand on packets; the lock is held."""

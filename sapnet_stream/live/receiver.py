@@ -55,10 +55,18 @@ class Receiver:
         except (av.error.FFmpegError, socket.gaierror, ValueError) as error:
             most = self._settings["open_seconds"]
             late = most is not None and time.monotonic() - began >= most
-            return Fault.SILENT if late else fault_of(error)
+            return Fault.SILENT if late else fault_of(error, self._settings["options"])
+        # Closing tells the camera, which may have room for one reader only.
+        with closing(source):
+            return self._pass_on(source)
+
+    def _pass_on(self, source: av.container.InputContainer) -> Fault:
         target = av.open(self._pipe, "w", format="nut", options={"max_interleave_delta": "1"})
         # Each packet goes on at once.
         target.flags |= FLUSH_PACKETS
+        if any(not video.codec_context.width for video in source.streams.video):
+            # No whole picture came in time; the next attempt may meet one.
+            return Fault.UNREADABLE
         copies = self._copies(source, target)
         if not any(copy.type == "video" for copy in copies.values()):
             return Fault.VIDEO
@@ -67,7 +75,10 @@ class Receiver:
             with closing(target):
                 self._copy(source, copies, target)
         except av.error.FFmpegError as error:
-            return fault_of(error)
+            return fault_of(error, self._settings["options"])
+        except BrokenPipeError:
+            # Nobody reads on.
+            return Fault.ENDED
         finally:
             self._count(time.monotonic())
         return Fault.ENDED

@@ -57,9 +57,9 @@ class Sender:
                 self._close()
             except OSError as error:
                 full = self._path is not None or error.errno == errno.ENOSPC
-                return Fault.FULL if full else fault_of(error)
+                return Fault.FULL if full else fault_of(error, self._settings["options"])
             except (av.error.FFmpegError, ValueError) as error:
-                return fault_of(error)
+                return fault_of(error, self._settings["options"])
         return Fault.ENDED
 
     def _whole(self, source: av.container.InputContainer) -> Iterator[Any]:

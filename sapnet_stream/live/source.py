@@ -1,11 +1,10 @@
 """A live stream as packets, whatever happens to the connection."""
 
-import math
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
@@ -15,33 +14,19 @@ import av
 
 from sapnet_stream.errors import InputError
 from sapnet_stream.flow import Cancellation, Cancelled
-from sapnet_stream.live.address import INPUT_PROTOCOLS, Address
 from sapnet_stream.live.backoff import Backoff
 from sapnet_stream.live.child import Child
 from sapnet_stream.live.connection import Connection, LivePacket, Pipe
 from sapnet_stream.live.fault import HOPELESS, Fault
-from sapnet_stream.video.container import READABLE
-from sapnet_stream.video.hardware import HardwareDecoder
+from sapnet_stream.live.source_settings import SourceSettings
 
 OPEN_SECONDS = 4.0
 # Beyond what the open may take: a process to start on a busy machine.
 _START_SECONDS = 6.0
-# HLS comes in pieces of several seconds.
-PIECE_SECONDS = 30.0
 # Sound goes on and pictures do not.
 FROZEN_SECONDS = 10.0
-FORMATS = {
-    "udp": "mpegts",
-    "srt": "mpegts",
-    "rtmp": "flv",
-    "rtmps": "flv",
-    "http": "hls",
-    "https": "hls",
-    "sdp": "sdp",
-    "v4l2": "v4l2",
-}
-# They end by themselves, and are not opened again.
-FINITE = ("file", "pipe")
+# A camera is told that nobody reads on where it sends something in this time.
+_FAREWELL_SECONDS = 0.8
 
 
 class State(StrEnum):
@@ -52,56 +37,6 @@ class State(StrEnum):
     STALLED = "stalled"
     BACKING_OFF = "backing-off"
     ENDED = "ended"
-
-
-@dataclass(frozen=True)
-class SourceSettings:
-    """Where a stream comes from, and how patient to be with it.
-
-    Attributes:
-        address: of the stream.
-        transport: of RTSP: "tcp" or "udp".
-        realtime: read a file at its own pace.
-        retries: attempts after a failure, in a row, before giving up; None never does.
-        persist: go on also where the first attempt finds a mistake that waiting does not mend.
-        stall_seconds: without a packet, until the stream counts as stalled.
-        silence_seconds: without a packet, until the connection is given up.
-        cap_seconds: the longest wait between two attempts.
-        hardware: decodes the pictures; None leaves that to the CPU.
-    """
-
-    address: Address
-    transport: str = "tcp"
-    realtime: bool = False
-    retries: int | None = None
-    persist: bool = False
-    stall_seconds: float = 1.5
-    silence_seconds: float = 4.0
-    cap_seconds: float = 30.0
-    hardware: HardwareDecoder | None = None
-
-    @property
-    def patience_seconds(self) -> float:
-        """`silence_seconds`, or more where silence is usual."""
-        if self.address.scheme == "pipe":
-            return math.inf
-        http = self.address.scheme in ("http", "https")
-        return max(self.silence_seconds, PIECE_SECONDS) if http else self.silence_seconds
-
-    @property
-    def options(self) -> dict[str, str]:
-        """FFmpeg's, for this kind of address."""
-        address = self.address
-        options = {"protocol_whitelist": INPUT_PROTOCOLS[address.scheme]}
-        if address.scheme in ("rtsp", "rtsps"):
-            options |= {"rtsp_transport": self.transport, "allowed_media_types": "video+audio"}
-        if address.scheme in ("file", "pipe"):
-            options |= {"format_whitelist": READABLE}
-        if address.scheme in ("http", "https"):
-            options |= {"format_whitelist": "hls,mpegts,mov,aac"}
-        if address.scheme == "srt" and address.password:
-            options |= {"passphrase": address.password}
-        return options
 
 
 @dataclass
@@ -136,6 +71,7 @@ class Source:
 
     Attributes:
         stats: what happened so far.
+        newest_key: number of the last packet that needs none before it.
     """
 
     def __init__(
@@ -158,6 +94,7 @@ class Source:
         # Of the output's clock: no packet of a later connection may be before.
         self._last_seconds = 0.0
         self._packets = 0
+        self.newest_key = 0
         self.stats = SourceStats()
 
     def packets(self) -> Generator[LivePacket, None, None]:
@@ -173,7 +110,7 @@ class Source:
             began, connections = time.monotonic(), self.stats.connections
             fault = yield from self._connected()
             self.stats.fault = fault
-            if fault == Fault.ENDED and self._settings.address.scheme in FINITE:
+            if fault == Fault.ENDED and self._settings.finite:
                 self.stats.state = State.ENDED
                 return
             held = time.monotonic() - began if self.stats.connections > connections else 0.0
@@ -194,7 +131,7 @@ class Source:
         except OSError:
             # Too many processes or open files.
             return Fault.DIED
-        with closing(started) as child:
+        with _farewell(started) as child:
             pipe = Pipe(child, self._patient)
             try:
                 connection = Connection(self.stats.connections, pipe, self._settings.hardware)
@@ -221,7 +158,7 @@ class Source:
         settings = {
             "url": address.url,
             "host": address.bare_host,
-            "format": FORMATS.get(address.scheme),
+            "format": self._settings.format,
             "options": self._settings.options,
             "open_seconds": None if pipe else OPEN_SECONDS,
             # The child gives up by itself if nobody ends it.
@@ -253,6 +190,8 @@ class Source:
                 else:
                     video_seconds = now
                     self._packets += 1
+                    if packet.is_keyframe:
+                        self.newest_key = self._packets
                     yield LivePacket(packet, connection, self._packets, now)
             return False
         finally:
@@ -303,7 +242,7 @@ class Source:
         first = self.stats.connections == 0
         if first and fault in HOPELESS and not settings.persist:
             raise InputError(f"{shown}: {fault}: correct it, or add --persist to go on trying")
-        if settings.address.scheme in FINITE:
+        if settings.finite:
             raise InputError(f"{shown}: {fault}")
         if settings.retries is not None and self._backoff.failures > settings.retries:
             raise InputError(
@@ -313,3 +252,11 @@ class Source:
     def _check(self) -> None:
         if self._cancellation.cancelled:
             raise Cancelled
+
+
+@contextmanager
+def _farewell(child: Child) -> Iterator[Child]:
+    try:
+        yield child
+    finally:
+        child.close(_FAREWELL_SECONDS)

@@ -72,7 +72,9 @@ class Status:
         camera: as it may be shown.
         frames_in: decoded.
         frames_out: derained and encoded.
-        dropped: left out for newer ones, packets that build upon such included.
+        dropped: left out, packets that build upon such included.
+        drops: of them by cause: "decoder_busy", "network_busy" and "encoder_busy" (newer ones
+            came meanwhile), "no_keyframe" (what they build upon is missing), "too_old".
         corrupt: broken packets and frames.
         retimed: packets and frames whose time went back.
         jumps: times at which the camera's clock was set.
@@ -94,6 +96,7 @@ class Status:
     frames_in: int
     frames_out: int
     dropped: int
+    drops: dict[str, int]
     corrupt: int
     retimed: int
     jumps: int

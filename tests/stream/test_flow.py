@@ -64,6 +64,22 @@ def test_a_channel_of_the_newest_never_waits_and_counts_what_it_drops() -> None:
     assert channel.dropped == 8 and channel.put_wait_seconds < 1
 
 
+def test_large_items_take_several_places_and_one_always_fits() -> None:
+    channel: Channel[int] = Channel(10, Cancellation(), newest=True, places=lambda item: item)
+    for item in (4, 3, 3):
+        channel.put(item)
+    assert channel.dropped == 0
+    channel.put(5)
+    # 3 + 5 fit into 10, 3 + 3 + 5 do not.
+    assert channel.dropped == 2
+    channel.put(50)
+    assert channel.dropped == 4
+    channel.put(1)
+    assert channel.dropped == 5
+    channel.close()
+    assert list(channel) == [1]
+
+
 def test_cancel_wakes_a_reader_and_a_writer() -> None:
     switch = Cancellation()
     full: Channel[int] = Channel(1, switch)

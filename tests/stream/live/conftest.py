@@ -1,246 +1,19 @@
-"""Cameras for tests: a real RTSP server in a thread, and a proxy that spoils the connection."""
+"""Cameras for tests, and jobs that read them."""
 
-import asyncio
-import contextlib
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from aio_rtsp_toolkit.server import RtspServer
 
 from sapnet_stream.engine import DerainEngine
-from sapnet_stream.errors import SapnetError
-from sapnet_stream.flow import Cancelled
-from sapnet_stream.live.address import Address, parse_address
-from sapnet_stream.live.camera import Camera as CameraJob
-from sapnet_stream.live.camera import CameraSettings
+from sapnet_stream.live.address import Address
 from sapnet_stream.live.ladder import Way
 from sapnet_stream.live.output import Output
-from sapnet_stream.live.source import SourceSettings
-from sapnet_stream.live.status import Status
-
-DEADLINE_SECONDS = 30.0
-UNAUTHORISED = b"RTSP/1.0 401 Unauthorized\r\nCSeq: %s\r\nWWW-Authenticate: Basic realm=x\r\n\r\n"
-
-
-def wait_until(ready: Callable[[], object], what: str = "") -> None:
-    """Wait for a condition; a machine under load may take its time."""
-    until = time.monotonic() + DEADLINE_SECONDS
-    while not ready():
-        assert time.monotonic() < until, f"waited in vain: {what or ready}"
-        time.sleep(0.02)
-
-
-class Silent:
-    """A logger that says nothing."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *_, **__: None
-
-
-class Camera:
-    """Serves a folder by RTSP on loopback, at the files' own pace, over and over."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = free_port()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self.start()
-
-    def url(self, name: str, port: int | None = None) -> str:
-        return f"rtsp://127.0.0.1:{port or self.port}/{name}/play_count=0"
-
-    def start(self) -> None:
-        """Serve, on the same port as before."""
-        self._loop = asyncio.new_event_loop()
-        self._server = RtspServer(str(self.folder), "127.0.0.1", self.port)
-        self._server.logger = Silent()
-        self.thaw()
-        self._call(self._server.start())
-
-    def stop(self) -> None:
-        """End all connections, as a camera without power does."""
-        self._call(self._server.close())
-        self._call(self._hang_up())
-        self.freeze()
-        assert self._loop is not None
-        self._loop.close()
-        self._loop = None
-
-    def freeze(self) -> None:
-        """Keep the connections, and send nothing."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def thaw(self) -> None:
-        assert self._loop is not None
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-
-    def close(self) -> None:
-        if self._loop is not None:
-            if not self._thread.is_alive():
-                self.thaw()
-            self.stop()
-
-    def _call(self, work: Any) -> None:
-        assert self._loop is not None
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE_SECONDS)
-
-    async def _hang_up(self) -> None:
-        tasks = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-class Proxy:
-    """Forwards TCP on loopback, and spoils it when asked.
-
-    Attributes:
-        stalled: nothing passes, connections stay: half open.
-        delay_seconds: each piece of data waits so long.
-        garbage: every so many pieces one is overwritten; 0 for none.
-        accepted: connections so far.
-    """
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.stalled = False
-        self.delay_seconds = 0.0
-        self.garbage = 0
-        self.accepted = 0
-        self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """End all connections."""
-        for end in self._open:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self._open.clear()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.cut()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self.accepted += 1
-                server = socket.create_connection(("127.0.0.1", self._target))
-                self._open += [client, server]
-                for one, other in ((client, server), (server, client)):
-                    threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
-
-    def _pump(self, one: socket.socket, other: socket.socket) -> None:
-        pieces = 0
-        with contextlib.suppress(OSError):
-            while piece := one.recv(1 << 14):
-                pieces += 1
-                while self.stalled:
-                    time.sleep(0.02)
-                time.sleep(self.delay_seconds)
-                if self.garbage and pieces % self.garbage == 0:
-                    piece = bytes(len(piece))
-                other.sendall(piece)
-        for end in (one, other):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-
-class Refuser:
-    """A server that lets nobody in."""
-
-    def __init__(self, port: int = 0) -> None:
-        self._listener = socket.create_server(("127.0.0.1", port))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._answer, args=(client,), daemon=True).start()
-
-    def _answer(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client:
-            while request := client.recv(1 << 14):
-                number = request.partition(b"CSeq: ")[2].partition(b"\r\n")[0]
-                client.sendall(UNAUTHORISED % number)
-
-
-class Nothing:
-    """Stands in for the network: changes nothing."""
-
-    name = "nothing"
-
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        return image
-
-    def check_memory(self, height: int, width: int) -> None:
-        """Everything fits."""
-
-
-class Run:
-    """A camera job on a thread of its own."""
-
-    def __init__(
-        self, source: str | Address, outputs: list[Output], ways: list[Way], **wishes: Any
-    ) -> None:
-        self.events: list[str] = []
-        self.ticks: list[Status] = []
-        self.error: Exception | None = None
-        address = parse_address(source, "input") if isinstance(source, str) else source
-        settings = SourceSettings(address, **{"cap_seconds": 0.5, **wishes})
-        self.camera = CameraJob(
-            CameraSettings(settings, tuple(outputs)), ways, self.events.append, self.ticks.append
-        )
-        self.thread = threading.Thread(target=self._run)
-        self.thread.start()
-
-    @property
-    def status(self) -> Status:
-        return self.camera.status
-
-    def stop(self) -> Status:
-        began = time.monotonic()
-        self.camera.cancel()
-        self.thread.join(30)
-        assert not self.thread.is_alive()
-        # The promise is five seconds.
-        assert time.monotonic() - began < 5
-        return self.status
-
-    def _run(self) -> None:
-        try:
-            self.camera.run()
-        except Cancelled:
-            return
-        except SapnetError as error:
-            self.error = error
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
+from tests.stream.live.job import Nothing, Run
+from tests.stream.live.loopback import Camera, Proxy, Refuser, wait_until
+from tests.stream.live.reader import Reader
 
 
 @pytest.fixture(scope="session")
@@ -301,13 +74,31 @@ def run() -> Iterator[Callable[..., Run]]:
     engine = DerainEngine(executor=Nothing())
 
     def begin(
-        source: str | Address, *outputs: Output, ways: list[Way] | None = None, **wishes: Any
+        source: str | Address,
+        *outputs: Output,
+        ways: list[Way] | None = None,
+        rescale: bool = False,
+        **wishes: Any,
     ) -> Run:
         ways = ways or [Way("nothing", lambda: engine.frame)]
-        runs.append(Run(source, list(outputs), ways, **wishes))
+        runs.append(Run(source, list(outputs), ways, rescale, **wishes))
         return runs[-1]
 
     yield begin
     for each in runs:
         each.stop()
     assert not [t for t in threading.enumerate() if t.name.startswith("sapnet-")]
+
+
+@pytest.fixture
+def read() -> Iterator[Callable[..., Reader]]:
+    """A function that begins to read an address."""
+    readers: list[Reader] = []
+
+    def begin(url: str, **settings: Any) -> Reader:
+        readers.append(Reader(url, **settings))
+        return readers[-1]
+
+    yield begin
+    for reader in readers:
+        reader.stop()

@@ -146,7 +146,9 @@ def test_help_fits_the_width_of_a_terminal(capsys: pytest.CaptureFixture[str]) -
         (["rtsp://cam/x", "none", "--also", "-", "--also", "-"], "can be given once"),
         (["rtsp://cam/x", "none", "--metrics", "0.0.0.0:9100"], "protect it with --token-env"),
         (["rtsp://cam/x", "none", "--retry-cap", "0"], "--retry-cap must be more than 0"),
+        (["rtsps://cam/x", "none", "--tls-ca", "/no/file"], "--tls-ca /no/file is not a file"),
         (["rtsp://cam/x", "none", "--retries", "-1"], "--retries must not be negative"),
+        (["rtsp://cam/x", "none", "--max-latency", "0"], "--max-latency must be at least 0.1"),
         (["rtsp://cam/x", "none", "--token-env", "NOT_SET"], "NOT_SET of --token-env"),
         (["rtsp://cam/x", "out.mkv", "rtmp://h/live/pass-word"], "rtmp://***"),
         (["rtsp://cam/x", "out.mkv", "--http=rtmp://h/pass-word"], "rtmp://***"),
@@ -165,15 +167,17 @@ def test_mistakes_are_one_sentence_without_the_password(
 
 
 class Engine:
-    """Stands in for an engine: only its name matters here."""
+    """Stands in for an engine: only its name matters here, and whether it remembers."""
 
     def __init__(self, options: Any) -> None:
         self.description = f"{options.stages or 6} stages"
+        self.past_frames = 0 if options.model == "sapnet" else 16
 
 
 @pytest.mark.parametrize(
     ("wishes", "names"),
     [
+        ([], ["6 stages", "3 stages", "2 stages", "1 stages"]),
         (["--when-slow", "drop"], ["6 stages"]),
         (["--when-slow", "smaller"], ["6 stages", "6 stages, at half the size"]),
         (["--when-slow", "fewer-stages"], ["6 stages", "3 stages", "2 stages", "1 stages"]),
@@ -183,7 +187,10 @@ class Engine:
 def test_ways_from_the_best_to_the_fastest(wishes: list[str], names: list[str]) -> None:
     options = parser().parse_args(["rtsp://cam/x", "none", "--model", "sapnet", *wishes])
     assert [way.name for way in ways(options, Engine)] == names  # type: ignore[arg-type]
-    options.model = "video"
+    options.model = None
+    if not wishes:
+        default = [way.name for way in ways(options, Engine)]  # type: ignore[arg-type]
+        assert default == ["6 stages", "6 stages, at half the size"]
     if "fewer-stages" in wishes:
         with pytest.raises(UsageError, match="choose smaller"):
             ways(options, Engine)  # type: ignore[arg-type]

@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,49 +13,18 @@ import pytest
 
 from sapnet_stream.live.address import parse_address
 from sapnet_stream.live.output import Output
-
-PYTHON = Path("/usr/bin/python3")
-NEEDS = (
-    "import gi; gi.require_version('GstRtspServer', '1.0');"
-    "from gi.repository import Gst, GstRtspServer; Gst.init(None);"
-    "assert all(map(Gst.ElementFactory.find, ('jpegenc', 'rtpjpegpay', 'rtph264depay')))"
-)
-USER, PASSWORD = "jo e", "p@ss:w/ö rd%41#?"
-
-
-class Server:
-    """The server as a process."""
-
-    def __init__(self, port: int, file: Path) -> None:
-        self.port = port
-        self.file = file
-        self.start()
-
-    def start(self) -> None:
-        script = Path(__file__).with_name("gstreamer_server.py")
-        command = [str(PYTHON), str(script), str(self.port), USER, PASSWORD, str(self.file)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"ready\n"
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def address(self, name: str) -> Any:
-        return parse_address(f"rtsp://127.0.0.1:{self.port}/{name}", "input")
+from tests.stream.live.gstreamer import PASSWORD, USER, Server, available
+from tests.stream.live.loopback import Proxy
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """GStreamer's server, with a camera that wants a password and a place to push to."""
-    if not PYTHON.exists() or subprocess.run([PYTHON, "-c", NEEDS], capture_output=True).returncode:
+    """GStreamer's server."""
+    if not available():
         pytest.skip("needs Debian's gir1.2-gst-rtsp-server-1.0, python3-gi and GStreamer plugins")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    made = Server(port, tmp_path / "pushed.h264")
+    made = Server(tmp_path / "pushed.h264")
     yield made
-    made.kill()
+    made.stop()
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -67,7 +34,7 @@ def test_a_camera_with_a_password_of_any_characters(
     # MPEG-TS cannot hold the sound of this camera, G.711, and Matroska holds it as samples.
     sounds = {"mov": "pcm_alaw", "mkv": "pcm_s16le", "ts": None}
     files = [Output(parse_address(str(tmp_path / f"out.{e}"), "output")) for e in sounds]
-    job = run(server.address("mjpeg").with_credentials(USER, PASSWORD), *files, transport=transport)
+    job = run(server.camera, *files, transport=transport)
     eventually(lambda: job.status.frames_out > 30)
     job.stop()
     assert job.events[0] == "connected: mjpeg 64x48"
@@ -95,7 +62,7 @@ def test_kills_and_freezes_of_the_server(
     server: Server, run: Callable[..., Any], eventually: Any, tmp_path: Path, ffprobe: Any
 ) -> None:
     job = run(
-        server.address("mjpeg").with_credentials(USER, PASSWORD),
+        server.camera,
         Output(parse_address(str(tmp_path / "out.mkv"), "output")),
         silence_seconds=2.0,
     )
@@ -108,7 +75,7 @@ def test_kills_and_freezes_of_the_server(
             eventually(lambda: job.status.state == "backing-off")
             server.process.send_signal(signal.SIGCONT)
         else:
-            server.kill()
+            server.stop()
             eventually(lambda: job.status.state == "backing-off")
             server.start()
         eventually(lambda round=round: job.status.reconnects >= round)
@@ -119,6 +86,18 @@ def test_kills_and_freezes_of_the_server(
     seconds = [float(frame["pts_time"]) for frame in probed["frames"]]
     assert abs(len(seconds) - status.frames_out) <= 1, "\n".join(job.events)
     assert sorted(set(seconds)) == seconds
+
+
+def test_a_server_that_is_pushed_to_is_told_of_the_end(
+    server: Server, camera: Any, run: Callable[..., Any], eventually: Any
+) -> None:
+    proxy = Proxy(server.port)
+    push = parse_address(f"rtsp://127.0.0.1:{proxy.port}/push", "output")
+    job = run(camera.url("camera.mp4"), Output(push.with_credentials(USER, PASSWORD)))
+    eventually(lambda: job.status.outputs[0].sent > 20)
+    job.stop()
+    eventually(lambda: proxy.requests[-1] == b"TEARDOWN")
+    proxy.close()
 
 
 def test_a_stream_is_pushed_to_a_server_that_stops_listening_for_a_while(
@@ -134,7 +113,7 @@ def test_a_stream_is_pushed_to_a_server_that_stops_listening_for_a_while(
     count = job.status.frames_out
     eventually(lambda: job.status.frames_out > count + 25)
     server.process.send_signal(signal.SIGCONT)
-    server.kill()
+    server.stop()
     eventually(lambda: job.status.outputs[0].state == "backing-off")
     shutil.copy(server.file, tmp_path / "pushed-first.h264")
     server.start()

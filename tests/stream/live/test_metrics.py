@@ -102,11 +102,15 @@ def test_metrics_of_a_running_camera(
     eventually(lambda: job.status.frames_out > 20)
     families = text_string_to_metric_families(metrics_of(lambda: job.status)().decode())
     samples = {
-        (sample.name, sample.labels.get("state") or sample.labels.get("le")): sample.value
+        (
+            sample.name,
+            next(filter(None, map(sample.labels.get, ("state", "cause", "le"))), None),
+        ): sample.value
         for family in families
         for sample in family.samples
     }
     assert samples["sapnet_frames_out_total", None] > 20
+    assert ("sapnet_drops_total", "too_old") in samples
     assert samples["sapnet_state", "running"] == 1 and samples["sapnet_state", "stalled"] == 0
     assert samples["sapnet_age_seconds_bucket", "+Inf"] == samples["sapnet_age_seconds_count", None]
     assert samples["sapnet_camera_rate", None] > 1

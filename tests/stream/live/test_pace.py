@@ -3,7 +3,7 @@
 import pytest
 
 from sapnet_stream.live.ladder import FIRST_WAIT_SECONDS, Ladder, Way
-from sapnet_stream.live.pace import Pace
+from sapnet_stream.live.pace import STARVED_SECONDS, Pace
 from sapnet_stream.live.status import Ages
 
 
@@ -41,6 +41,22 @@ def test_the_bound_is_two_and_a_half_frames_or_what_was_asked_for() -> None:
     assert pace.bound_seconds == 0.5
     run(pace, time, 5, 25, 0.4)
     assert pace.bound_seconds == pytest.approx(1.0)
+
+
+def test_a_frame_that_cannot_be_shown_in_time_is_not_begun() -> None:
+    time = Time()
+    pace = Pace(0.5, time)
+    assert not pace.expired(time.now - 60)
+    run(pace, time, 5, 25, 0.4)
+    assert pace.bound_seconds == pytest.approx(1.0)
+    assert not pace.expired(time.now - 0.59) and pace.expired(time.now - 0.61)
+    takes = "a frame takes 0.4 s and becomes 1 s old at most"
+    assert pace.promise == f"{takes} (2.5 frames, for --max-latency 0.5 is less)"
+    # Nothing was shown for long: an old picture is better than none.
+    time.now += STARVED_SECONDS + 0.5
+    assert not pace.expired(time.now - 60)
+    pace.begin()
+    assert pace.expired(time.now - 60)
 
 
 def test_a_device_that_is_too_slow_is_said_within_ten_seconds_with_figures_once() -> None:

@@ -5,11 +5,9 @@ import functools
 import http.server
 import os
 import socket
-import sys
 import threading
 import time
-import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,78 +15,13 @@ from typing import Any
 import av
 import pytest
 
-from sapnet_stream.errors import InputError
-from sapnet_stream.flow import Cancellation, Cancelled
 from sapnet_stream.live import source
-from sapnet_stream.live.address import parse_address
 from sapnet_stream.live.fault import Fault
-from sapnet_stream.live.source import Source, SourceSettings, State
+from sapnet_stream.live.source import State
 from sapnet_stream.video.hardware import HardwareDecoder
+from tests.stream.live.reader import Reader
 
 Eventually = Callable[..., None]
-
-
-class Reader:
-    """Reads a source on a thread of its own, and keeps the times of what came."""
-
-    def __init__(self, url: str, **settings: Any) -> None:
-        self.cancellation = Cancellation()
-        self.events: list[str] = []
-        self.video: list[float] = []
-        self.audio: list[float] = []
-        self.resumed: list[None] = []
-        self.error: Exception | None = None
-        self.source = Source(
-            SourceSettings(parse_address(url, "input"), **{"cap_seconds": 0.5, **settings}),
-            self.cancellation,
-            lambda packet: self.audio.append(float(packet.pts * packet.time_base)),
-            on_event=self.events.append,
-            on_resumed=lambda: self.resumed.append(None),
-        )
-        self.thread = threading.Thread(target=self._run)
-        self.thread.start()
-
-    @property
-    def stats(self) -> Any:
-        return self.source.stats
-
-    def stop(self) -> None:
-        began = time.monotonic()
-        self.cancellation.cancel()
-        self.thread.join(20)
-        assert not self.thread.is_alive()
-        # The promise is five seconds.
-        assert time.monotonic() - began < 4
-
-    def _run(self) -> None:
-        connection = None
-        try:
-            for packet in self.source.packets():
-                if connection not in (None, packet.connection):
-                    connection.release()
-                connection = packet.connection
-                self.video.append(float(packet.packet.pts * packet.packet.time_base))
-        except Cancelled:
-            return
-        except InputError as error:
-            self.error = error
-        finally:
-            if connection is not None:
-                connection.release()
-
-
-@pytest.fixture
-def read() -> Iterator[Callable[..., Reader]]:
-    """A function that begins to read an address."""
-    readers: list[Reader] = []
-
-    def begin(url: str, **settings: Any) -> Reader:
-        readers.append(Reader(url, **settings))
-        return readers[-1]
-
-    yield begin
-    for reader in readers:
-        reader.stop()
 
 
 def grows(times: list[float]) -> bool:
@@ -115,6 +48,29 @@ def test_hardware_that_does_not_know_the_codec_leaves_it_to_the_cpu(
     reader = read(camera.url("camera.mp4"), hardware=HardwareDecoder("drm"))
     eventually(lambda: len(reader.video) > 5)
     assert reader.events[0] == "connected: h264 64x48, decoded on the CPU"
+
+
+def test_the_camera_is_told_that_nobody_reads_on(
+    camera: Any, proxy: Any, read: Callable[..., Reader], eventually: Eventually
+) -> None:
+    reader = read(camera.url("camera.mp4", proxy.port))
+    eventually(lambda: len(reader.video) > 5)
+    began = time.monotonic()
+    reader.stop()
+    assert time.monotonic() - began < 1
+    eventually(lambda: proxy.requests[-1] == b"TEARDOWN")
+
+
+def test_a_camera_that_is_silent_is_left_without_a_word_in_a_second(
+    camera: Any, read: Callable[..., Reader], eventually: Eventually
+) -> None:
+    reader = read(camera.url("camera.mp4"), stall_seconds=0.3, silence_seconds=60)
+    eventually(lambda: reader.video)
+    camera.freeze()
+    eventually(lambda: reader.stats.state == State.STALLED)
+    began = time.monotonic()
+    reader.stop()
+    assert time.monotonic() - began < 2
 
 
 def test_a_camera_that_is_killed_and_comes_back(
@@ -255,63 +211,6 @@ def test_a_slow_network_loses_nothing(
     assert reader.stats.attempts == 1
 
 
-def test_mistakes_are_told_apart_and_end_the_job(
-    camera: Any, refuser: Any, read: Callable[..., Reader]
-) -> None:
-    _write_sound(camera.folder / "sound.wav")
-    address = f"127.0.0.1:{refuser.port}"
-    mistakes = {
-        f"rtsp://joe:secret-word@{address}/x": Fault.PASSWORD,
-        "rtsp://camera.invalid/x": Fault.HOST,
-        camera.url("nothing.mp4"): Fault.MISSING,
-        camera.url("sound.wav"): Fault.VIDEO,
-    }
-    readers = {fault: read(url) for url, fault in mistakes.items()}
-    for fault, reader in readers.items():
-        reader.thread.join(30)
-        if fault == Fault.HOST and reader.stats.fault == Fault.LOOKUP:
-            # No resolver here: it cannot say so for certain, and waits.
-            continue
-        assert isinstance(reader.error, InputError), (fault, reader.stats)
-        assert f": {fault}: correct it" in str(reader.error)
-        assert "secret-word" not in str(reader.error) and "joe" not in str(reader.error)
-
-
-def test_persist_goes_on_where_the_password_is_wrong(
-    refuser: Any, read: Callable[..., Reader], eventually: Eventually
-) -> None:
-    reader = read(f"rtsp://joe:pw@127.0.0.1:{refuser.port}/x", persist=True)
-    eventually(lambda: reader.stats.attempts > 1)
-    assert reader.error is None
-
-
-def test_retries_end_it(read: Callable[..., Reader]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    reader = read(f"rtsp://127.0.0.1:{port}/x", retries=1)
-    reader.thread.join(30)
-    assert str(reader.error).endswith("nothing listens there: given up after 2 failures in a row")
-
-
-def test_a_process_that_cannot_be_started_is_a_failure_like_others(
-    read: Callable[..., Reader], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "executable", "/nowhere")
-    reader = read("rtsp://127.0.0.1:1/x", retries=0)
-    reader.thread.join(30)
-    assert f": {Fault.DIED}: given up after 1 failures in a row" in str(reader.error)
-
-
-def test_a_server_that_accepts_and_says_nothing(
-    read: Callable[..., Reader], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(source, "OPEN_SECONDS", 1.0)
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        reader = read(f"rtsp://127.0.0.1:{mute.getsockname()[1]}/x", retries=0)
-        reader.thread.join(30)
-    assert "it does not answer" in str(reader.error)
-
-
 def test_every_state_ends_on_cancel(
     camera: Any, read: Callable[..., Reader], eventually: Eventually
 ) -> None:
@@ -347,14 +246,6 @@ def test_a_file_is_read_at_its_own_pace_and_ends(
     assert len(reader.audio) == blocks
 
 
-def test_a_file_that_is_none_is_one_sentence(read: Callable[..., Reader], tmp_path: Path) -> None:
-    reader = read(str(tmp_path / "none.mkv"))
-    reader.thread.join(30)
-    assert str(reader.error).endswith(
-        "none.mkv: there is no stream of that name: correct it, or add --persist to go on trying"
-    )
-
-
 def _links() -> list[str]:
     found = []
     for each in Path("/proc/self/fd").iterdir():
@@ -362,11 +253,3 @@ def _links() -> list[str]:
         with contextlib.suppress(OSError):
             found.append(os.readlink(each))
     return found
-
-
-def _write_sound(path: Path) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(bytes(16000))

@@ -1,0 +1,43 @@
+"""What systemd is told of a camera job: that it began, and that it makes progress.
+
+The protocol of sd_notify(3): datagrams to the socket that the service manager names.
+"""
+
+import os
+import socket
+
+from sapnet_stream.live.source import State
+from sapnet_stream.live.status import Status
+
+
+class Service:
+    """Tells the service manager, where there is one that listens."""
+
+    def __init__(self) -> None:
+        # A name that begins with @ is one without a file.
+        name = os.environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + name[1:] if name.startswith("@") else name
+        self._ready = False
+        self._frames = 0
+
+    def tick(self, status: Status) -> None:
+        """Say that all is well; say nothing where frames come in and none goes out.
+
+        A camera that is away is no reason to start the program again.
+        """
+        if not self._ready:
+            self._ready = True
+            self._tell("READY=1")
+        if status.frames_out != self._frames or status.state != State.RUNNING:
+            self._frames = status.frames_out
+            self._tell("WATCHDOG=1")
+
+    def _tell(self, text: str) -> None:
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            try:
+                end.sendto(text.encode(), self._address)
+            except OSError:
+                # The manager is being restarted; the next tick tells it again.
+                return
