@@ -66,6 +66,7 @@ class Channel(Generic[T]):
         self._cancellation = cancellation
         self._items: deque[T] = deque()
         self._closed = False
+        self._get_began_seconds: float | None = None
         self.put_wait_seconds = 0.0
         self.get_wait_seconds = 0.0
 
@@ -87,13 +88,23 @@ class Channel(Generic[T]):
             self._closed = True
             self._cancellation.condition.notify_all()
 
+    @property
+    def get_wait_so_far_seconds(self) -> float:
+        """`get_wait_seconds`, with the wait that has not ended yet."""
+        with self._cancellation.condition:
+            began = self._get_began_seconds
+            lasting = 0.0 if began is None else time.perf_counter() - began
+            return self.get_wait_seconds + lasting
+
     def __iter__(self) -> Iterator[T]:
         while True:
             with self._cancellation.condition:
+                self._get_began_seconds = time.perf_counter()
                 self.get_wait_seconds += self._wait_for(lambda: self._closed or bool(self._items))
                 if not self._items:
                     return
                 item = self._take()
+                self._get_began_seconds = None
                 self._cancellation.condition.notify_all()
             yield item
 

@@ -16,9 +16,10 @@ from sapnet_stream.live.program import Program, Unit
 from sapnet_stream.live.sink import Sink
 from sapnet_stream.live.source import Source, State
 from sapnet_stream.live.source_settings import SourceSettings
-from sapnet_stream.live.status import Ages, SinkStatus, Status
+from sapnet_stream.live.status import Ages, SinkStatus, StageWait, Status
 from sapnet_stream.live.template import describe_stream
 from sapnet_stream.video.codec import EncoderSettings
+from sapnet_stream.video.frame import Frame
 
 # Packets may wait for the decoder so long that it can work through a slow moment; fewer where
 # they are large, as pictures that no codec has made smaller.
@@ -54,6 +55,8 @@ class Camera:
         ways: how to derain, from the best to the fastest; see `Ladder`.
         on_event: told in one sentence what changes, from any thread.
         on_tick: given the status, once a second.
+        on_derained: given each frame before and after, on the thread that derains; what it
+            keeps of the one before must be a copy, for the encoder paints over it.
     """
 
     def __init__(
@@ -62,10 +65,12 @@ class Camera:
         ways: Sequence[Way],
         on_event: Callable[[str], None] = lambda _: None,
         on_tick: Callable[[Status], None] = lambda _: None,
+        on_derained: Callable[[LiveFrame, Frame], None] = lambda *_: None,
     ) -> None:
         self._settings = settings
         self._on_event = on_event
         self._on_tick = on_tick
+        self._on_derained = on_derained
         self._pipeline = Pipeline()
         switch = self._pipeline.cancellation
         self._pace = Pace(settings.max_latency_seconds)
@@ -142,6 +147,10 @@ class Camera:
                 SinkStatus(s.output.address.shown, s.state, s.connections, s.sent, s.skipped)
                 for s in self._sinks
             ),
+            waits=tuple(
+                StageWait(stage, queue.get_wait_so_far_seconds)
+                for stage, queue in self._inputs.items()
+            ),
         )
 
     def _build(self) -> None:
@@ -152,8 +161,14 @@ class Camera:
         self._frames = pipeline.stage("decode", self._decode, self._packets, 1, newest=True)
         self._clean = pipeline.stage("derain", self._derain, self._frames, 1, newest=True)
         pipeline.sink("encode", self._encode, self._clean)
+        self._inputs: dict[str, Channel[Any]] = {
+            "decode": self._packets,
+            "derain": self._frames,
+            "encode": self._clean,
+        }
         for number, (sink, queue) in enumerate(zip(self._sinks, self._queues, strict=True), 1):
             pipeline.sink(f"output {number}", sink.work, queue)
+            self._inputs[f"output {number}"] = queue
 
     def _connected(self, connection: Connection) -> None:
         audio = connection.audio
@@ -182,6 +197,7 @@ class Camera:
             self._pace.begin()
             clean = derain(live.frame)
             self._pace.end()
+            self._on_derained(live, clean)
             yield replace(live, frame=clean)
 
     def _encode(self, frames: Iterator[LiveFrame]) -> Generator[None, None, None]:

@@ -4,7 +4,7 @@ import argparse
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from sapnet_stream.engine import DerainEngine
@@ -17,8 +17,10 @@ from sapnet_stream.live.ladder import Derain, Way
 from sapnet_stream.live.metrics import metrics_of
 from sapnet_stream.live.options import parser
 from sapnet_stream.live.output import Keep, Output, parse_keep
+from sapnet_stream.live.page import FILES, preview_pages
+from sapnet_stream.live.preview import Preview
 from sapnet_stream.live.redact import Redactor
-from sapnet_stream.live.server import Page, parse_listen, serving
+from sapnet_stream.live.server import Answer, Page, parse_listen, serving
 from sapnet_stream.live.service import Service
 from sapnet_stream.live.smaller import at_half_size
 from sapnet_stream.live.source_settings import SourceSettings
@@ -54,15 +56,19 @@ def live(arguments: list[str], engine_of: EngineOf) -> int:
         ends = [settings.source.address, *(output.address for output in settings.outputs)]
         console = Console(Redactor(ends, typed), options.log, quiet=options.quiet)
         token = read_password(options.token_env, options.token_file, "--token")
-        listen = None if options.metrics is None else parse_listen(options.metrics, token)
-        service = Service()
+        listens = _listens(options, token)
+        service, preview = Service(), Preview()
 
         def tick(status: Status) -> None:
             console.status(status)
             service.tick(status)
 
-        camera = Camera(settings, ways(options, engine_of), console.event, tick)
-        with _serving(listen, camera, token), _stopping(camera):
+        camera = Camera(settings, ways(options, engine_of), console.event, tick, preview.show)
+        pages = {
+            "--metrics": _pages_for_machines(camera),
+            "--preview": preview_pages(preview, lambda: camera.status, console),
+        }
+        with _serving(listens, pages, token, console), _stopping(camera):
             camera.run()
     except SapnetError as error:
         console.end("error", str(error), error.exit_code)
@@ -183,23 +189,47 @@ def _output(address: Address, options: argparse.Namespace, keep: Keep) -> Output
     return Output(address, segment, keep, options.rtsp_transport, options.tls_ca)
 
 
-def _serving(
-    listen: tuple[str, int] | None, camera: Camera, token: str | None
-) -> AbstractContextManager[object]:
-    if listen is None:
-        return nullcontext()
+def _listens(options: argparse.Namespace, token: str | None) -> dict[str, tuple[str, int]]:
+    """Where to listen for what was asked for, by option."""
+    typed = {"--metrics": options.metrics, "--preview": options.preview}
+    return {
+        option: parse_listen(option, text, token)
+        for option, text in typed.items()
+        if text is not None
+    }
+
+
+def _pages_for_machines(camera: Camera) -> dict[str, Page]:
     metrics = metrics_of(lambda: camera.status)
 
-    def ready() -> tuple[bool, bytes]:
+    def ready(_: str) -> Answer:
         status = camera.status
-        return status.ready, f"{status}\n".encode()
+        return Answer(f"{status}\n".encode(), 200 if status.ready else 503)
 
-    pages: dict[str, Page] = {
-        "/healthz": lambda: (True, b"alive\n"),
+    return {
+        "/healthz": lambda _: Answer(b"alive\n"),
         "/readyz": ready,
-        "/metrics": lambda: (True, metrics()),
+        "/metrics": lambda _: Answer(metrics()),
     }
-    return serving(listen, pages, token)
+
+
+@contextmanager
+def _serving(
+    listens: dict[str, tuple[str, int]],
+    pages: dict[str, dict[str, Page]],
+    token: str | None,
+    console: Console,
+) -> Iterator[None]:
+    """Within, what was asked for can be read."""
+    with ExitStack() as stack:
+        for option, (host, port) in listens.items():
+            public = FILES if option == "--preview" else ()
+            server = serving(option, (host, port), pages[option], token, public)
+            port = stack.enter_context(server)
+            if option == "--preview":
+                shown = f"[{host}]" if ":" in host else host
+                console.event(f"the preview is at http://{shown}:{port}/")
+        yield
 
 
 @contextmanager

@@ -35,6 +35,9 @@ class Console:
         form: "text" or "json".
         quiet: say nothing but errors.
         file: where to; standard error where None.
+
+    Attributes:
+        said: the last change, cleaned; "" before the first.
     """
 
     def __init__(
@@ -49,9 +52,11 @@ class Console:
         self._line = ""
         self._said_seconds = time.monotonic()
         self._gone = False
+        self.said = ""
 
     def event(self, text: str) -> None:
         """Say what changed."""
+        self.said = self._clean(text)
         if not self._quiet:
             self._say("event", text)
 
@@ -60,10 +65,7 @@ class Console:
         if self._quiet:
             return
         if self._json:
-            values = asdict(status)
-            # For Prometheus; infinity is no JSON.
-            del values["age_buckets"]
-            self._write(self._object("status", **values))
+            self._write(self._object("status", **_values(status)))
         elif self._live:
             with self._lock:
                 # One that is broken in two cannot be erased.
@@ -72,6 +74,10 @@ class Console:
         elif time.monotonic() - self._said_seconds >= LINE_SECONDS:
             self._said_seconds = time.monotonic()
             self._write(self._clean(str(status)))
+
+    def shown(self, status: Status) -> dict[str, Any]:
+        """The values of a status, cleaned, by name."""
+        return {name: self._cleaned(each) for name, each in _values(status).items()}
 
     def end(self, kind: str, text: str, exit_status: int) -> None:
         """Say why the job ends, "error" or "stopped", even when quiet."""
@@ -113,3 +119,10 @@ class Console:
             self._file.flush()
         except OSError:
             self._gone = True
+
+
+def _values(status: Status) -> dict[str, Any]:
+    values = asdict(status)
+    # For Prometheus; infinity is no JSON.
+    del values["age_buckets"]
+    return values

@@ -73,6 +73,12 @@ class CameraCollector(Collector):
         buckets = [(_edge(edge), count) for edge, count in status.age_buckets]
         ages.add_metric(camera, buckets, status.age_sum_seconds)
         yield ages
+        waits = CounterMetricFamily(
+            "sapnet_stage_wait_seconds", "Time without input.", labels=["camera", "stage"]
+        )
+        for wait in status.waits:
+            waits.add_metric([status.camera, wait.stage], wait.seconds)
+        yield waits
         yield from _outputs(status)
         if torch.cuda.is_available():
             memory = GaugeMetricFamily("sapnet_device_memory_bytes", "In use on the GPU.")

@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add("--hwaccel", metavar="NAME", help="decode on cuda, vaapi, videotoolbox ... (cpu)")
     add_encoder_options(made, CODECS, "of the output (h264)", "23", "veryfast")
     add("--metrics", metavar="[HOST:]PORT", help="serve /metrics, /healthz and /readyz")
+    add("--preview", metavar="[HOST:]PORT", help="serve a page: the picture before and after")
     add("--token-env", metavar="VARIABLE", help="where the token is that readers must send")
     add("--token-file", metavar="FILE", help="or there (none on loopback)")
     add("--log", choices=["text", "json"], default="text", help="on standard error (text)")

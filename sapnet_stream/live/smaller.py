@@ -21,17 +21,21 @@ def at_half_size(frame: Frame, derain: Callable[[Frame], Frame]) -> Frame:
         frame: of any layout.
         derain: keeps a frame's size and layout.
     """
-    layout = frame.layout
-    shapes = layout.plane_shapes((frame.height + 1) // 2, (frame.width + 1) // 2)
-    small = replace(
+    small = shrunk(frame, (frame.height + 1) // 2, (frame.width + 1) // 2)
+    clean = derain(small)
+    pairs = zip(frame.planes, small.planes, clean.planes, strict=True)
+    return frame.with_planes(tuple(_changed(*pair, frame.layout.bits) for pair in pairs))
+
+
+def shrunk(frame: Frame, height: int, width: int) -> Frame:
+    """A smaller picture of the same layout, each sample the mean of those it stands for."""
+    shapes = frame.layout.plane_shapes(height, width)
+    return replace(
         frame,
         planes=tuple(_resized(p, shape) for p, shape in zip(frame.planes, shapes, strict=True)),
         interlaced=False,
         picture=None,
     )
-    clean = derain(small)
-    pairs = zip(frame.planes, small.planes, clean.planes, strict=True)
-    return frame.with_planes(tuple(_changed(*pair, layout.bits) for pair in pairs))
 
 
 def _resized(plane: Tensor, shape: tuple[int, int]) -> Tensor:

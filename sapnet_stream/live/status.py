@@ -64,6 +64,19 @@ class SinkStatus:
 
 
 @dataclass(frozen=True)
+class StageWait:
+    """How long a stage has had nothing to do; what is left of the time it was busy.
+
+    Attributes:
+        stage: of the pipeline, in its order.
+        seconds: that it has waited for input, since the beginning.
+    """
+
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Status:
     """A camera job; all counts are since its beginning.
 
@@ -89,6 +102,7 @@ class Status:
         late: frames whose age did.
         way: how frames are derained now.
         outputs: of the job.
+        waits: of its stages.
     """
 
     state: str
@@ -112,6 +126,7 @@ class Status:
     late: int
     way: str
     outputs: tuple[SinkStatus, ...]
+    waits: tuple[StageWait, ...]
 
     @property
     def ready(self) -> bool:

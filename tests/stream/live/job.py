@@ -12,6 +12,7 @@ from sapnet_stream.live.address import Address, parse_address
 from sapnet_stream.live.camera import Camera, CameraSettings
 from sapnet_stream.live.ladder import Way
 from sapnet_stream.live.output import Output
+from sapnet_stream.live.preview import Preview
 from sapnet_stream.live.source_settings import SourceSettings
 from sapnet_stream.live.status import Status
 
@@ -45,7 +46,8 @@ class Run:
         address = parse_address(source, "input") if isinstance(source, str) else source
         settings = SourceSettings(address, **{"cap_seconds": 0.5, **wishes})
         job = CameraSettings(settings, tuple(outputs), rescale=rescale)
-        self.camera = Camera(job, ways, self.events.append, self.ticks.append)
+        self.preview = Preview()
+        self.camera = Camera(job, ways, self.events.append, self.ticks.append, self.preview.show)
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import time
@@ -145,6 +146,7 @@ def test_help_fits_the_width_of_a_terminal(capsys: pytest.CaptureFixture[str]) -
         (["rtsp://cam/x", "none", "--segment", "0"], "--segment must be more than 0"),
         (["rtsp://cam/x", "none", "--also", "-", "--also", "-"], "can be given once"),
         (["rtsp://cam/x", "none", "--metrics", "0.0.0.0:9100"], "protect it with --token-env"),
+        (["rtsp://cam/x", "none", "--preview", "0.0.0.0:80"], "--preview 0.0.0.0:80 is open to"),
         (["rtsp://cam/x", "none", "--retry-cap", "0"], "--retry-cap must be more than 0"),
         (["rtsps://cam/x", "none", "--tls-ca", "/no/file"], "--tls-ca /no/file is not a file"),
         (["rtsp://cam/x", "none", "--retries", "-1"], "--retries must not be negative"),
@@ -244,13 +246,18 @@ def test_a_program_that_is_watched_and_killed_leaves_no_child_and_a_file_that_pl
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         page = f"http://127.0.0.1:{free.getsockname()[1]}"
-    wishes = ("--log", "json", "--metrics", page.rpartition(":")[2])
+    wishes = ("--log", "json", "--metrics", page.rpartition(":")[2], "--preview", "0")
     started = program(camera.url("camera.mp4"), tmp_path / "a.mp4", *wishes)
     eventually(lambda: '"frames_out": 1' in started.hear())
     eventually(lambda: len(started.states()) > 4)
     assert len(started.family()) == 2
     for name, text in {"healthz": "alive", "readyz": "running", "metrics": "sapnet_age"}.items():
         with urllib.request.urlopen(f"{page}/{name}", timeout=20) as answer:
+            assert text in answer.read().decode()
+    found = re.search(r"the preview is at (http://127.0.0.1:\d+/)", started.hear())
+    assert found is not None
+    for name, text in {"": "<!doctype html>", "status": '"state": "running"'}.items():
+        with urllib.request.urlopen(found[1] + name, timeout=20) as answer:
             assert text in answer.read().decode()
     started.end(signal.SIGKILL)
     eventually(lambda: not started.family())

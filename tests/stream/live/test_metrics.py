@@ -1,6 +1,7 @@
 """The pages for machines: what they say, to whom, and that nothing else answers."""
 
 import contextlib
+import http.client
 import math
 import socket
 import urllib.error
@@ -13,12 +14,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sapnet_stream.errors import UsageError
 from sapnet_stream.live.metrics import metrics_of
-from sapnet_stream.live.server import MOST_READERS, parse_listen, serving
+from sapnet_stream.live.server import MOST_READERS, Answer, parse_listen, serving
 from sapnet_stream.live.status import Ages
 
+LOOPBACK = ("127.0.0.1", 0)
 
-def get(port: int, path: str, token: str | None = None, method: str = "GET") -> tuple[int, str]:
+
+def get(
+    port: int, path: str, token: str | None = None, method: str = "GET", host: str | None = None
+) -> tuple[int, str]:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    headers |= {} if host is None else {"Host": host}
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}", headers=headers, method=method
     )
@@ -30,26 +36,56 @@ def get(port: int, path: str, token: str | None = None, method: str = "GET") -> 
 
 
 def test_pages_and_nothing_else() -> None:
-    pages = {"/a": lambda: (True, b"fine"), "/b": lambda: (False, b"not yet")}
-    with serving(("127.0.0.1", 0), pages) as port:
-        assert get(port, "/a?x=1") == (200, "fine")
+    pages = {
+        "/a": lambda query: Answer(f"fine{query}".encode()),
+        "/b": lambda _: Answer(b"not yet", 503),
+    }
+    with serving("--metrics", LOOPBACK, pages) as port:
+        assert get(port, "/a?x=1") == (200, "finex=1")
         assert get(port, "/b") == (503, "not yet")
         assert get(port, "/")[0] == 404
         for method in ("POST", "PUT", "DELETE", "HEAD"):
             assert get(port, "/a", method=method)[0] == 501
-        with pytest.raises(UsageError, match="cannot listen on"), serving(("127.0.0.1", port), {}):
+        with (
+            pytest.raises(UsageError, match="cannot listen on"),
+            serving("--a", ("127.0.0.1", port), {}),
+        ):
             pass
+        reader = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        for _ in range(2):
+            reader.request("GET", "/a")
+            answer = reader.getresponse()
+            assert answer.read() == b"fine"
+        assert answer.getheader("Connection") is None
+        reader.request("GET", "/a", body=b"GET /b HTTP/1.1\r\n\r\n")
+        assert reader.getresponse().getheader("Connection") == "close"
+        assert answer.getheader("Cache-Control") == "no-store"
+        assert "default-src 'none'" in answer.getheader("Content-Security-Policy", "")
     with pytest.raises(urllib.error.URLError):
         get(port, "/a")
+    reader.close()
+
+
+def test_a_browser_that_was_led_here_by_a_name_is_told_nothing() -> None:
+    with serving("--metrics", LOOPBACK, {"/a": lambda _: Answer(b"fine")}) as port:
+        for host in (f"localhost:{port}", f"127.0.0.1:{port}", "[::1]"):
+            assert get(port, "/a", host=host) == (200, "fine")
+        for host in ("evil.example", f"evil.example:{port}", "[", "localhost.evil.example"):
+            assert get(port, "/a", host=host)[0] == 421
+    with serving("--metrics", LOOPBACK, {"/a": lambda _: Answer(b"fine")}, "t") as port:
+        assert get(port, "/a", "t", host="cameras.example") == (200, "fine")
 
 
 def test_a_page_that_fails_says_nothing_on_standard_error(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    def fails() -> tuple[bool, bytes]:
+    def fails(_: str) -> Answer:
         raise KeyError
 
-    with serving(("127.0.0.1", 0), {"/a": fails}) as port, pytest.raises(OSError, match="closed"):
+    with (
+        serving("--metrics", LOOPBACK, {"/a": fails}) as port,
+        pytest.raises(OSError, match="closed"),
+    ):
         get(port, "/a")
     assert capfd.readouterr().err == ""
 
@@ -61,7 +97,7 @@ def test_only_so_many_readers_are_let_in_at_once(eventually: Callable[..., None]
         except OSError:
             return False
 
-    with serving(("127.0.0.1", 0), {"/a": lambda: (True, b"fine")}) as port:
+    with serving("--metrics", LOOPBACK, {"/a": lambda _: Answer(b"fine")}) as port:
         with contextlib.ExitStack() as readers:
             for _ in range(MOST_READERS):
                 readers.enter_context(socket.create_connection(("127.0.0.1", port)))
@@ -70,20 +106,22 @@ def test_only_so_many_readers_are_let_in_at_once(eventually: Callable[..., None]
 
 
 def test_a_token_is_asked_for() -> None:
-    with serving(("127.0.0.1", 0), {"/a": lambda: (True, b"fine")}, "t0ken") as port:
+    pages = {"/a": lambda _: Answer(b"fine"), "/open": lambda _: Answer(b"door")}
+    with serving("--metrics", LOOPBACK, pages, "t0ken", ["/open"]) as port:
         assert get(port, "/a", "t0ken") == (200, "fine")
+        assert get(port, "/open") == (200, "door")
         for wrong in (None, "", "t0ke", "t0kenn", "ü"):
             assert get(port, "/a", wrong and wrong.encode().decode("latin-1"))[0] == 401
         assert get(port, "/none")[0] == 401
 
 
 def test_beyond_this_machine_a_token_is_needed() -> None:
-    assert parse_listen("9100", None) == ("127.0.0.1", 9100)
-    assert parse_listen("[::1]:9100", None) == ("::1", 9100)
-    assert parse_listen("0.0.0.0:9100", "t") == ("0.0.0.0", 9100)
+    assert parse_listen("--a", "9100", None) == ("127.0.0.1", 9100)
+    assert parse_listen("--a", "[::1]:9100", None) == ("::1", 9100)
+    assert parse_listen("--a", "0.0.0.0:9100", "t") == ("0.0.0.0", 9100)
     for text, token in [("0.0.0.0:9100", None), ("10.0.0.1:9100", ""), ("x", "t"), ("99999", "t")]:
         with pytest.raises(UsageError, match="--metrics"):
-            parse_listen(text, token)
+            parse_listen("--metrics", text, token)
 
 
 def test_ages_are_counted_in_buckets() -> None:
@@ -104,7 +142,7 @@ def test_metrics_of_a_running_camera(
     samples = {
         (
             sample.name,
-            next(filter(None, map(sample.labels.get, ("state", "cause", "le"))), None),
+            next(filter(None, map(sample.labels.get, ("state", "cause", "stage", "le"))), None),
         ): sample.value
         for family in families
         for sample in family.samples
@@ -114,5 +152,6 @@ def test_metrics_of_a_running_camera(
     assert samples["sapnet_state", "running"] == 1 and samples["sapnet_state", "stalled"] == 0
     assert samples["sapnet_age_seconds_bucket", "+Inf"] == samples["sapnet_age_seconds_count", None]
     assert samples["sapnet_camera_rate", None] > 1
+    assert samples["sapnet_stage_wait_seconds_total", "decode"] > 0.1
     assert samples["process_resident_memory_bytes", None] > 1e6
     assert job.status.ready
