@@ -32,12 +32,12 @@ TILES = {
         Tile(128, warps=4, stages=2, programs_per_sm=2, resident=True),
         Tile(64, warps=4, programs_per_sm=2),
         Tile(64, warps=4, programs_per_sm=3, descriptors=False),
-        Tile(128, warps=8, programs_per_sm=1, descriptors=False),
+        Tile(128, warps=8, stages=2, programs_per_sm=1, descriptors=False),
     ],
     64: [
         Tile(64, warps=4, stages=2, programs_per_sm=1, resident=True),
-        Tile(64, warps=8, stages=2, programs_per_sm=1),
-        Tile(64, warps=8, stages=2, programs_per_sm=1, descriptors=False),
+        Tile(32, warps=4, stages=2, programs_per_sm=1),
+        Tile(32, warps=8, stages=2, programs_per_sm=1, descriptors=False),
     ],
 }
 """Ways to run it, by O or I, whichever is larger."""

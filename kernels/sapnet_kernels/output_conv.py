@@ -18,7 +18,7 @@ TILES = [
     Tile(64, warps=4, programs_per_sm=3, resident=True),
     Tile(64, warps=4, programs_per_sm=3),
     Tile(64, warps=4, programs_per_sm=3, descriptors=False),
-    Tile(128, warps=8, programs_per_sm=1, descriptors=False),
+    Tile(128, warps=8, stages=2, programs_per_sm=1, descriptors=False),
 ]
 # RGB up to what tensor cores take.
 _COLUMNS = 16

@@ -65,7 +65,7 @@ def test_tiles_neither_spill_nor_overflow(
     capability: int, channels: int, dtype: str, tmp_path: Path
 ) -> None:
     compiled = kernels(tmp_path, capability, channels, (1080, 1920), dtype)
-    assert len(compiled) >= 11
+    assert len(compiled) >= 8
     for kernel in compiled:
         assert kernel["spill_loads"] == 0, kernel
         assert int(str(kernel["shared_bytes"])) <= SHARED_KIB[capability] * 1024, kernel
