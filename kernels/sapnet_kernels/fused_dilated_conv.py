@@ -36,7 +36,7 @@ TILES = {
     ],
     64: [
         Tile(64, warps=4, stages=2, programs_per_sm=1, resident=True),
-        Tile(32, warps=4, stages=2, programs_per_sm=1),
+        Tile(64, warps=8, stages=1),
         Tile(32, warps=8, stages=2, programs_per_sm=1, descriptors=False),
     ],
 }
