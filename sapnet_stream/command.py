@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from sapnet_stream.derain import Report, Start, derain_file
@@ -141,6 +142,8 @@ class Command:
         for kind in dict.fromkeys(item.kind for item in plan.items):
             # A mistake in an option is said once, and before a file is made.
             engine(kind)
+            if kind == "video":
+                _ = self._hardware
         for note in plan.notes:
             self._progress.note(note)
         try:
@@ -159,6 +162,12 @@ class Command:
         self._progress.summary(report)
         return report.exit_code
 
+    @cached_property
+    def _hardware(self) -> HardwareDecoder | None:
+        """Opened once, for all files."""
+        name = self._options.hwaccel
+        return HardwareDecoder(name) if name else None
+
     def _job(self, source: Path, target: Path) -> Job:
         options = self._options
         return Job(
@@ -168,7 +177,7 @@ class Command:
             duration_seconds=options.duration,
             compare=options.compare,
             deinterlace=options.deinterlace,
-            hardware=options.hwaccel and HardwareDecoder(options.hwaccel),
+            hardware=self._hardware,
             encoder=encoder_settings(options),
             overwrite=options.overwrite,
             resume=options.resume,

@@ -135,8 +135,10 @@ class Cuda:
         """See `Device`."""
         compute, own = self._streams["compute"], torch.cuda.current_stream(self._device)
         own.wait_stream(compute)
-        yield
-        compute.wait_stream(own)
+        try:
+            yield
+        finally:
+            compute.wait_stream(own)
 
 
 @dataclass

@@ -87,7 +87,6 @@ def _conv_lstm_cell_kernel(
     PIXELS: tl.constexpr,
     STAGES: tl.constexpr,
     DESCRIPTORS: tl.constexpr,
-    RESIDENT: tl.constexpr,
 ):
     b = tl.load(bias + tl.arange(0, 4 * CHANNELS))
     total = tl.zeros((16, CHANNELS), tl.float32)
@@ -136,43 +135,43 @@ def launch(
     height, width, channels = x.shape
     new_h, new_c = torch.empty_like(x), x.new_empty(x.shape, dtype=torch.float32)
     sums = sums_like(new_h, tile, next_dilation)
-    if tile.gluon:
-        with torch.cuda.device_of(x):
-            gluon_cell_kernel[(tile.programs(x),)](
-                tile.block(x),
-                None if h is None else tile.block(h.contiguous()),
-                None if c is None else c.contiguous(),
-                weight.contiguous(),
-                bias.contiguous(),
+    grid = (tile.programs(x),)
+    seen = (
+        tile.block(x),
+        None if h is None else tile.block(h.contiguous()),
+        None if c is None else c.contiguous(),
+        weight.contiguous(),
+        bias.contiguous(),
+    )
+    size = height, width, next_dilation
+    first = h is None
+    with torch.cuda.device_of(x):
+        if tile.gluon:
+            gluon_cell_kernel[grid](
+                *seen,
                 new_h,
                 new_c,
                 sums,
-                height,
-                width,
-                next_dilation,
+                *size,
                 CHANNELS=channels,
-                FIRST=h is None,
+                FIRST=first,
                 PIXELS=tile.pixels,
                 num_warps=tile.warps,
             )
-        return new_h, new_c, sums
-    with torch.cuda.device_of(x):
-        _conv_lstm_cell_kernel[(tile.programs(x),)](
-            tile.block(x),
-            None if h is None else tile.block(h.contiguous()),
-            None if c is None else c.contiguous(),
-            weight.contiguous(),
-            bias.contiguous(),
-            tile.block(new_h),
-            new_c,
-            sums,
-            height,
-            width,
-            next_dilation,
-            CHANNELS=channels,
-            FIRST=h is None,
-            **tile.options(),
-        )
+        else:
+            _conv_lstm_cell_kernel[grid](
+                *seen,
+                tile.block(new_h),
+                new_c,
+                sums,
+                *size,
+                CHANNELS=channels,
+                FIRST=first,
+                PIXELS=tile.pixels,
+                STAGES=tile.stages,
+                DESCRIPTORS=tile.descriptors,
+                num_warps=tile.warps,
+            )
     return new_h, new_c, sums
 
 

@@ -179,8 +179,9 @@ def fused_dilated_conv(
     """One pass: convolution, scale, ReLU, residual and the sums behind the next scale.
 
     Args:
-        x: [H, W, I], any H, W >= 1; I and O are 16, 32 or 64. float16, bfloat16 or float32;
-            other strides than those of a contiguous tensor cost a copy.
+        x: [H, W, I], any H, W >= 1; I and O are 16, 32 or 64, not both 16.
+            float16, bfloat16 or float32; other strides than those of a contiguous tensor cost
+            a copy.
         weight: [9, I, O] of `conv_weight`, x's dtype.
         bias: [O] float32.
         scale: [O] float32 of `attention_scale`; None is 1.

@@ -44,7 +44,9 @@ def runnable(tiles: Sequence[Tile], x: Tensor) -> list[Tile]:
 
 def chosen(op: str, tiles: Sequence[Tile], x: Tensor, dilation: int) -> Tile:
     """The tile to run `op` by on the frame `x` [H, W, C]."""
-    return _chosen.get(key(op, x, dilation)) or runnable(tiles, x)[0]
+    # Where two widths of output share a key, one's choice may be no tile of the other's.
+    tile, usable = _chosen.get(key(op, x, dilation)), runnable(tiles, x)
+    return tile if tile in usable else usable[0]
 
 
 def tune(

@@ -100,11 +100,14 @@ class Channel(Generic[T]):
         while True:
             with self._cancellation.condition:
                 self._get_began_seconds = time.perf_counter()
-                self.get_wait_seconds += self._wait_for(lambda: self._closed or bool(self._items))
+                try:
+                    waited = self._wait_for(lambda: self._closed or bool(self._items))
+                finally:
+                    self._get_began_seconds = None
+                self.get_wait_seconds += waited
                 if not self._items:
                     return
                 item = self._take()
-                self._get_began_seconds = None
                 self._cancellation.condition.notify_all()
             yield item
 

@@ -4,7 +4,11 @@ import av
 from av.filter import Graph
 
 from sapnet_stream.video.codec import EncoderPlan
+from sapnet_stream.video.frame import PQ
 from sapnet_stream.video.info import VideoInfo
+
+# Hybrid log-gamma, in ITU-T H.273.
+HLG = 18
 
 
 def fits(info: VideoInfo, canvas: VideoInfo) -> bool:
@@ -12,8 +16,15 @@ def fits(info: VideoInfo, canvas: VideoInfo) -> bool:
 
     Turned pictures, fields and another dynamic range need more than that.
     """
-    fields = info.interlaced or canvas.interlaced
-    return not fields and (info.display_matrix, info.hdr) == (canvas.display_matrix, canvas.hdr)
+    if info.interlaced or canvas.interlaced:
+        return False
+    turned = info.display_matrix != canvas.display_matrix
+    return not turned and _range(info) == _range(canvas)
+
+
+def _range(info: VideoInfo) -> tuple[object, ...]:
+    """The dynamic range: its metadata, and the curve where it is not an ordinary one."""
+    return info.hdr, info.transfer if info.transfer in (PQ, HLG) else None
 
 
 class Canvas:

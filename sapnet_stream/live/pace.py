@@ -135,13 +135,16 @@ class Pace:
         """A sentence when the device falls behind or keeps up again; call it once a second."""
         if not self.known:
             return None
-        if not self.slow and self.load > SLOW:
+        # Looked at once: the thread that reads may begin to count anew.
+        seconds, rate = self.frame_seconds, self.camera_rate
+        load = seconds * rate
+        if not self.slow and load > SLOW:
             self.slow = True
             return (
-                f"too slow here: {1 / self.frame_seconds:.2g} frames/s are derained of the "
-                f"{self.camera_rate:.3g} that come, {1 - 1 / self.load:.0%} are dropped"
+                f"too slow here: {1 / seconds:.2g} frames/s are derained of the "
+                f"{rate:.3g} that come, {1 - 1 / load:.0%} are dropped"
             )
-        if self.slow and self.load < FAST:
+        if self.slow and load < FAST:
             self.slow = False
             return f"all of the {self.camera_rate:.3g} frames/s that come are derained again"
         return None

@@ -161,7 +161,9 @@ class Program:
     @property
     def encoder(self) -> str:
         """Its name and options, "" before the first frame."""
-        return self._encoder.name if self._encoder else ""
+        # The thread that shows may end it between two looks.
+        encoder = self._encoder
+        return encoder.name if encoder else ""
 
     def hear(self, sound: bytes | None) -> None:
         """From now on this is the sound, or there is none; from the reading thread."""

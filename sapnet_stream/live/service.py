@@ -35,9 +35,9 @@ class Service:
     def _tell(self, text: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-            try:
-                end.sendto(text.encode(), self._address)
-            except OSError:
-                # The manager is being restarted; the next tick tells it again.
-                return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+                end.sendto(text.encode(), socket.MSG_DONTWAIT, self._address)
+        except OSError:
+            # The manager is being restarted, or busy; the next tick tells it again.
+            return

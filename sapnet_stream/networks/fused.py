@@ -2,7 +2,7 @@
 
 As in `folded`, each channel attention is known before the convolution that it follows; here the
 scale, the ReLUs, the residual, the cell update and the sums for the next scale are the epilogue
-of the convolution's kernel. A frame is about 130 launches, recorded once per frame size in a
+of the convolution's kernel. A frame is about 140 launches, recorded once per frame size in a
 CUDA graph. The derivations stand in `kernels/README.md`.
 
 Shapes: C channels, H height, W width; one frame at a time, channels last.
@@ -40,7 +40,7 @@ class FusedExecutor:
         network: any of its variants with 32 or 64 channels.
         device: where it runs; images must be there.
         dtype: float16, bfloat16 or float32, of weights and activations; the cell state, all
-            sums and the estimates are float32.
+            sums and the last estimate are float32.
         stages: how many to run, None for all the network has.
         memory_bytes: what a frame may take, None for what the machine has available.
 

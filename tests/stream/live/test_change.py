@@ -1,6 +1,7 @@
 """A camera whose picture changes: size, shape, codec and rate, with either option."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from sapnet_stream.live.address import parse_address
+from sapnet_stream.live.canvas import fits
 from sapnet_stream.live.output import Output
+from sapnet_stream.video.decode import VideoDecoder
 
 Run = Any
 OPTIONS = {"bf": "0", "preset": "ultrafast", "g": "10"}
@@ -124,3 +127,17 @@ def test_another_codec_and_rate_go_on_in_the_same_file(
     steps = np.diff([float(p.time or 0) for p in pictures(tmp_path / "out.mkv")])
     assert np.median(steps[:15]) == pytest.approx(0.04, abs=0.005)
     assert np.median(steps[-8:]) == pytest.approx(0.2, abs=0.02)
+
+
+def test_scaling_is_not_all_that_another_dynamic_range_takes(
+    make_clip: Callable[..., Path],
+) -> None:
+    with VideoDecoder(make_clip("clip.mp4", "libx264", ticks=range(5))) as decoder:
+        plain = decoder.info
+    assert fits(replace(plain, width=128, transfer=1), plain)
+    assert fits(plain, replace(plain, transfer=6))
+    for transfer in (16, 18):
+        curved = replace(plain, transfer=transfer)
+        assert not fits(curved, plain) and not fits(plain, curved) and fits(curved, curved)
+    assert not fits(replace(plain, transfer=16), replace(plain, transfer=18))
+    assert not fits(replace(plain, interlaced=True), plain)
