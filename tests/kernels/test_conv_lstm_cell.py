@@ -85,16 +85,12 @@ def test_16_bit(
     check(arguments(9, 18, device, channels, dtype), first, assert_near)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("channels", [32, 64])
 @pytest.mark.usefixtures("poisoned")
-def test_every_tile(
-    channels: int, dtype: torch.dtype, device: torch.device, assert_near: AssertNear
-) -> None:
-    given = arguments(17, 150, device, channels, dtype)
+def test_every_tile(channels: int, device: torch.device, assert_near: AssertNear) -> None:
+    given = arguments(7, 150, device, channels, torch.float16)
     for tile in runnable(TILES[channels], given[0]):
-        for first in (False, True):
-            check(given, first, assert_near, tile)
+        check(given, False, assert_near, tile)
 
 
 def test_gates_are_those_of_the_networks(device: torch.device) -> None:
