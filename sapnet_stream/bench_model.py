@@ -193,6 +193,7 @@ def _onnxruntime(network: SAPNet, image: Tensor) -> Callable[[], object]:
 
 def _openvino(precision: str) -> Callable[[SAPNet, Tensor], Callable[[], object]]:
     def prepare(network: SAPNet, image: Tensor) -> Callable[[], object]:
+        import sapnet_stream.networks.no_telemetry  # noqa: F401, I001 - before OpenVINO
         import openvino
 
         with warnings.catch_warnings():

@@ -11,6 +11,8 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
+import sapnet_stream.networks.no_telemetry  # noqa: F401 - before any test imports OpenVINO
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:

@@ -6,6 +6,9 @@ Shapes: C channels, H height, W width.
 from collections.abc import Callable
 from typing import Any
 
+import sapnet_stream.networks.no_telemetry  # noqa: F401 - before OpenVINO
+
+# isort: split
 import numpy as np
 import openvino
 import torch

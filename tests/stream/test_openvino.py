@@ -1,5 +1,7 @@
 """The graph inside OpenVINO is the network, where that package is installed."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +111,12 @@ def test_refuses_a_frame_that_does_not_fit_and_names_the_bytes() -> None:
         executor.check_memory(120, 160)
     with pytest.raises(TooLargeError, match=r"160x120 frame needs \d+ bytes"):
         executor(torch.rand(1, 3, 120, 160))
+
+
+def test_openvino_calls_nobody() -> None:
+    code = (
+        "import sys, sapnet_stream.networks.openvino\n"
+        "assert 'openvino' in sys.modules and not sys.modules['openvino_telemetry']\n"
+        "assert not any(name.startswith('openvino_telemetry.') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
