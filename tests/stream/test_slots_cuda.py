@@ -26,12 +26,15 @@ LEAST_HIDDEN = 0.9
 
 
 class Smaller:
-    """Stands in for the network: takes a tenth off, and looks at no neighbour."""
+    """Stands in for the network: takes a ninth off, and looks at no neighbour.
+
+    Of 0.9 times a code one in ten would lie in the middle between two; of this none is near.
+    """
 
     name = "smaller"
 
     def __call__(self, image: Tensor) -> Tensor:
-        return image * 0.9
+        return image * 0.8889
 
     def check_memory(self, height: int, width: int) -> None:
         """Everything fits."""
@@ -103,9 +106,8 @@ def test_a_gpu_returns_what_a_cpu_does(
         assert isinstance(result, Frame) and isinstance(want, Frame)
         assert all(plane.device.type == "cpu" for plane in result.planes)
         largest, mean = codes_apart(result, want)
-        # Sums in another order round another way where a code's middle is near, and scaled codes
-        # of 8 bits lie there often.
-        assert largest <= 1 and mean < 0.03
+        # Sums in another order round another way where a code's middle is near.
+        assert largest <= 1 and mean < 1e-3
         if layout.alpha:
             assert torch.equal(result.planes[-1], before[-1])
 
