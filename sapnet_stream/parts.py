@@ -144,7 +144,7 @@ class PartWork:
         stream = self.engine.stream()
         for frame in frames:
             seconds = frame.pts * frame.time_base
-            # The encoder paints over the decoder's memory.
+            # The encoder paints over the picture's memory.
             kept = [frame.detached()] if past.maxlen else []
             if begin is None or seconds >= begin:
                 with _located(frame):

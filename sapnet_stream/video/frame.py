@@ -208,7 +208,7 @@ class Frame:
         keyframe: the source could be cut here.
         interlaced: even and odd rows are two fields, of two moments.
         orientation: how players turn the planes for display.
-        picture: the decoder's own, whose captions, timecode and field order the encoder hands
+        picture: the decoded one, whose captions, timecode and field order the encoder hands
             on by painting over it; None for a frame from elsewhere.
     """
 

@@ -10,10 +10,11 @@ from sapnet_stream.video.frame import PixelLayout, pixel_layout
 
 
 def read_planes(picture: av.VideoFrame, layout: PixelLayout) -> tuple[Tensor, ...]:
-    """The samples as tensors over the decoder's own memory, kept alive by them.
+    """The samples as tensors over the picture's own memory, kept alive by them.
 
     Args:
-        picture: in the format of `layout`, or in one that holds the same samples.
+        picture: in the format of `layout`, or in one that holds the same samples. It gets memory
+            of its own, if the decoder still needs what it has.
         layout: of the planes returned.
 
     Raises:
@@ -23,6 +24,10 @@ def read_planes(picture: av.VideoFrame, layout: PixelLayout) -> tuple[Tensor, ..
         picture = picture.reformat(format=layout.name)
     elif any(plane.line_size < 0 for plane in picture.planes):
         raise InputError("pictures stored upside down cannot be read: convert the video first")
+    else:
+        # Not when it is painted over: that would leave the tensors with memory that the decoder
+        # takes back and fills again.
+        picture.make_writable()
     kind = np.uint8 if layout.bits == 8 else np.uint16
     shapes = layout.plane_shapes(picture.height, picture.width)
     planes = []
@@ -40,16 +45,14 @@ def write_planes(
     Args:
         planes: as `layout` says.
         layout: of the picture.
-        over: a decoded picture to paint over, so that its captions, timecode and field order
-            stay; spent by this. One of another size is of no use.
+        over: the picture that `read_planes` read, to paint over, so that its captions, timecode
+            and field order stay; spent by this. One of another size is of no use.
     """
     height, width = planes[0].shape
     if over is None or (over.width, over.height) != (width, height):
         picture = av.VideoFrame(width, height, layout.name)
     else:
         picture = over if over.format.name == layout.name else over.reformat(format=layout.name)
-        # The decoder may still need the old samples.
-        picture.make_writable()
         # The encoder decides anew which picture depends on which.
         picture.pict_type = 0
     for plane, samples in zip(picture.planes, planes, strict=True):

@@ -11,7 +11,7 @@ import pytest
 from sapnet_stream.errors import InputError
 from sapnet_stream.video.decode import VideoDecoder
 from sapnet_stream.video.frame import PLANAR_TWINS, pixel_layout, planar_name
-from sapnet_stream.video.picture import read_planes
+from sapnet_stream.video.picture import read_planes, write_planes
 
 Make = Callable[..., Path]
 Read = Callable[[Path], Any]
@@ -64,6 +64,27 @@ def test_nothing_changes_through_a_lossless_codec(
     assert len(after.planes) == 3
     for was, now in zip(before.planes, after.planes, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(was, now, strict=True))
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "h264"])
+def test_samples_stay_while_the_decoder_goes_on(make_clip: Make, codec: str) -> None:
+    source = make_clip("in.mkv", codec, "yuv420p", (64, 48), range(12))
+    with av.open(str(source)) as container:
+        pictures = container.decode(video=0)
+        first = next(pictures)
+        planes = read_planes(first, pixel_layout("yuv420p"))
+        kept = [plane.clone() for plane in planes]
+
+        class Late(tuple[Any, ...]):
+            """Planes that are asked for after the decoder has filled its memory again."""
+
+            def __iter__(self) -> Any:
+                list(pictures)
+                return super().__iter__()
+
+        painted = write_planes(Late(planes), pixel_layout("yuv420p"), first)
+    assert all(map(np.array_equal, planes, kept))
+    assert all(map(np.array_equal, read_planes(painted, pixel_layout("yuv420p")), kept))
 
 
 PACKED: dict[str, Callable[[list[Any]], tuple[Any, ...]]] = {
