@@ -31,8 +31,9 @@ demo: $(VENV)/installed
 	$(BIN)/python -m sapnet_training.before_after demo/clean.mp4 demo/rainy.mp4 demo/derained.mp4 \
 		--picture demo/before_after.png
 
+# Two processes, one of which has what waits for cameras.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -14,6 +14,16 @@ if not torch.cuda.is_available():
 import sapnet_stream.networks.no_telemetry  # noqa: F401 - before any test imports OpenVINO
 
 
+LIVE = Path(__file__).parent / "stream" / "live"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for cameras runs one by one, beside the rest: two at once would wait longer."""
+    for item in items:
+        if item.path.is_relative_to(LIVE):
+            item.add_marker(pytest.mark.xdist_group("live"))
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of test and training data, from the environment variable SAPNET_DATA.
