@@ -13,7 +13,6 @@ if not torch.cuda.is_available():
 
 import sapnet_stream.networks.no_telemetry  # noqa: F401 - before any test imports OpenVINO
 
-
 LIVE = Path(__file__).parent / "stream" / "live"
 
 

@@ -54,6 +54,18 @@ class Clip:
     packets: list[list[tuple[bytes, Fraction, Fraction]]] = field(default_factory=list)
     tags: dict[str, Any] = field(default_factory=dict)
 
+    def is_same(self, other: "Clip") -> bool:
+        """In time, in every sample, and in what travels beside it."""
+        return (
+            self.times == other.times
+            and self.packets == other.packets
+            and all(
+                np.array_equal(a, b)
+                for left, right in zip(self.planes, other.planes, strict=True)
+                for a, b in zip(left, right, strict=True)
+            )
+        )
+
 
 def _noise_picture(width: int, height: int, pixel_format: str, seed: int) -> av.VideoFrame:
     """A picture of random bits; bits a sample does not have are cleared."""

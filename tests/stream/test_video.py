@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import pytest
 
 from sapnet_stream.errors import OutputError
@@ -80,34 +79,6 @@ def test_every_frame_keeps_its_time(
         assert after.times == [tick * time_base for tick in ticks]
 
 
-def test_a_second_video_is_copied_untouched(
-    make_clip: Make, read_clip: Read, derain: Derain, tmp_path: Path, capfd: Any
-) -> None:
-    first = make_clip("one.mkv", "libx264", noise=False, options={"bf": "0"})
-    second = make_clip(
-        "two.mkv", "libx265", noise=False, options={"x265-params": "log-level=none:bframes=0"}
-    )
-    with av.open(str(tmp_path / "in.mkv"), "w") as new:
-        packets: list[Any] = []
-        with av.open(str(first)) as one, av.open(str(second)) as two:
-            for old in (one, two):
-                stream = new.add_stream_from_template(old.streams.video[0], opaque=True)
-                for packet in (p for p in old.demux() if p.size):
-                    packet.stream = stream
-                    packets.append(packet)
-            for packet in sorted(packets, key=lambda p: p.pts):
-                new.mux_one(packet)
-    capfd.readouterr()
-    derain(tmp_path / "in.mkv", tmp_path / "out.mkv")
-    # PyAV opens encoders for streams of video that it is not told to leave alone.
-    assert capfd.readouterr().err == ""
-    with av.open(str(tmp_path / "in.mkv")) as one, av.open(str(tmp_path / "out.mkv")) as two:
-        headers = [c.streams.video[1].codec_context.extradata for c in (one, two)]
-        assert headers[0] == headers[1]
-    before, after = read_clip(tmp_path / "in.mkv"), read_clip(tmp_path / "out.mkv")
-    assert [p[0] for p in after.packets[0]] == [p[0] for p in before.packets[0]]
-
-
 @pytest.mark.parametrize("timing", TIMINGS)
 def test_matroska_rounds_to_milliseconds_and_no_more(
     make_clip: Make, read_clip: Read, derain: Derain, tmp_path: Path, timing: str
@@ -117,89 +88,6 @@ def test_matroska_rounds_to_milliseconds_and_no_more(
     derain(source, tmp_path / "out.mkv")
     expected = [milliseconds(tick * time_base) for tick in ticks]
     assert read_clip(tmp_path / "out.mkv").times == expected
-
-
-@pytest.mark.parametrize(
-    ("source_suffix", "target_suffix", "codecs"),
-    [
-        ("mp4", "mp4", ["aac", "aac"]),
-        ("mkv", "mkv", ["libopus", "flac"]),
-        ("mkv", "mp4", ["libopus", "aac"]),
-        ("mov", "mov", ["pcm_s16le", "aac"]),
-        ("mp4", "mkv", ["aac"]),
-        ("mkv", "webm", ["libopus"]),
-    ],
-)
-def test_sound_is_copied(
-    make_clip: Make,
-    read_clip: Read,
-    derain: Derain,
-    sound: Callable[..., Any],
-    tmp_path: Path,
-    source_suffix: str,
-    target_suffix: str,
-    codecs: list[str],
-) -> None:
-    languages = ["deu", "jpn"][: len(codecs)]
-    sounds = [sound(*pair) for pair in zip(codecs, languages, strict=True)]
-    codec = "libvpx-vp9" if target_suffix == "webm" else "libx264"
-    name = f"in.{source_suffix}"
-    source = make_clip(name, codec, sounds=sounds, noise=False, options=fastest(codec))
-    target = tmp_path / f"out.{target_suffix}"
-    report = derain(source, target, preset=FASTEST[codec])
-    before, after = read_clip(source), read_clip(target)
-
-    assert report.warnings == []
-    # QuickTime has its own numbers for languages, and none for some.
-    assert after.tags["languages"] == before.tags["languages"]
-    assert source_suffix == "mov" or before.tags["languages"] == languages
-    assert after.tags["codecs"] == before.tags["codecs"]
-    # Matroska has no negative times: FFmpeg 8 moves a file that begins with some as a whole.
-    moved = after.times[0] - before.times[0]
-    assert 0 <= moved <= (Fraction(22, 1000) if target_suffix == "mkv" else 0)
-    tolerance = MILLISECOND if "mkv" in (source_suffix, target_suffix) else 0
-    for sent, received, name in zip(before.packets, after.packets, codecs, strict=True):
-        assert b"".join(p[0] for p in received) == b"".join(p[0] for p in sent)
-        if name.startswith("pcm"):
-            continue  # the reader cuts it where it likes
-        for (_, *times), (_, *expected) in zip(received, sent, strict=True):
-            pairs = zip(times, expected, strict=True)
-            assert all(abs(a - b - moved) <= tolerance for a, b in pairs)
-
-
-@pytest.mark.parametrize("target_suffix", ["mkv", "mp4"])
-def test_subtitles_are_copied_or_their_loss_is_told(
-    read_clip: Read, derain: Derain, make_clip: Make, tmp_path: Path, target_suffix: str
-) -> None:
-    plain = make_clip("plain.mkv", "libx264", noise=False, ticks=range(25))
-    with av.open(str(plain)) as old, av.open(str(tmp_path / "in.mkv"), "w") as new:
-        video = new.add_stream_from_template(old.streams.video[0])
-        words: Any = new.add_mux_stream("subrip")
-        words.metadata["language"] = "fra"
-        words.time_base = MILLISECOND
-        packet: Any
-        for packet in list(old.demux(old.streams.video[0])):
-            if packet.size:
-                packet.stream = video
-                new.mux(packet)
-        # Two at once, as for signs and speech.
-        for start, text in [(100, b"Il pleut"), (100, b"encore"), (700, b"Fini")]:
-            packet = av.Packet(text)
-            packet.pts = packet.dts = start
-            packet.duration, packet.time_base, packet.stream = 200, MILLISECOND, words
-            new.mux(packet)
-    target = tmp_path / f"out.{target_suffix}"
-    report = derain(tmp_path / "in.mkv", target)
-    before, after = read_clip(tmp_path / "in.mkv"), read_clip(target)
-    if target_suffix == "mkv":
-        assert len(before.packets[0]) == 3
-        assert after.packets == before.packets
-        assert after.tags["languages"] == ["fra"]
-        assert report.warnings == []
-    else:
-        assert after.packets == []
-        (warning,) = report.warnings
-        assert "subtitle" in warning and ".mkv can" in warning
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
@@ -273,38 +161,6 @@ def test_another_reader_finds_the_same(
     # Sound and pictures of about the same time may lie in either order.
     assert sorted(after.splitlines()) == sorted(before.splitlines())
     assert after.count("media_type=video") == len(ticks)
-
-
-def test_attachments_data_and_timecodes_are_carried_or_named(
-    make_clip: Make, derain: Derain, tmp_path: Path
-) -> None:
-    program = shutil.which("ffmpeg")
-    if program is None:
-        pytest.skip("makes a file with an attachment by the ffmpeg program")
-    make_clip("plain.mkv", "libx264", noise=False)
-    (tmp_path / "font.ttf").write_bytes(bytes(range(256)) * 40)
-    command = "-v error -i plain.mkv -c copy"
-    font = "-attach font.ttf -metadata:s:t mimetype=application/x-truetype-font in.mkv"
-    for arguments in (font, "-timecode 01:02:03:04 in.mov"):
-        subprocess.run([program, *command.split(), *arguments.split()], cwd=tmp_path, check=True)
-
-    assert derain(tmp_path / "in.mkv", tmp_path / "out.mkv").warnings == []
-    with av.open(str(tmp_path / "out.mkv")) as container:
-        attachment: Any
-        (attachment,) = (s for s in container.streams if s.type == "attachment")
-        assert attachment.data == (tmp_path / "font.ttf").read_bytes()
-        assert attachment.metadata["filename"] == "font.ttf"
-    (warning,) = derain(tmp_path / "in.mkv", tmp_path / "out.mp4").warnings
-    assert "(attachment, no codec) was left out" in warning and warning.endswith(".mkv can")
-
-    for suffix in ("mov", "mp4", "mkv"):
-        assert derain(tmp_path / "in.mov", tmp_path / f"time.{suffix}").warnings == []
-        with av.open(str(tmp_path / f"time.{suffix}")) as container:
-            tags = {k.lower(): v for k, v in container.streams.video[0].metadata.items()}
-            tags |= {k.lower(): v for k, v in container.metadata.items()}
-            assert tags["timecode"] == "01:02:03:04", suffix
-            data = [s for s in container.streams if s.type == "data"]
-            assert len(data) == (suffix != "mkv"), suffix
 
 
 # x265 has a least size; that of SVT-AV1 depends on its version.

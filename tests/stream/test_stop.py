@@ -1,0 +1,152 @@
+"""A job that is stopped, locked or out of space ends in one sentence, and can go on."""
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Make = Callable[..., Path]
+Read = Callable[[Path], Any]
+Derain = Callable[..., Any]
+
+SLOW = """
+import signal, sys, time
+# A shell may have started the tests in the background, deaf to Ctrl-C.
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from sapnet_stream import cli
+class Slow:
+    name = "slow"
+    def __call__(self, image):
+        time.sleep(0.01)
+        return image
+    def check_memory(self, height, width): pass
+engine = cli.DerainEngine
+cli.DerainEngine = lambda *_, **__: engine(executor=Slow())
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def begin(*arguments: str | Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", SLOW, *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_the_job_with_its_part_and_a_playable_file(
+    make_clip: Make, read_clip: Read, derain: Derain, tmp_path: Path, name: str
+) -> None:
+    source = make_clip("in.mkv", ticks=range(400))
+    target = tmp_path / "with space.mkv"
+    process = begin(source, target)
+    wait_for(tmp_path / "with space.mkv.parts" / "job.json", process)
+    time.sleep(0.3)
+    process.send_signal(getattr(signal, name))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "stopping at the end of this part" in errors and "Traceback" not in errors
+    # Parts are 5 seconds of 25 frames each.
+    found = re.search(
+        r"the first (\d+) frames are in .*with space.partial.mkv; go on: (.*)", errors
+    )
+    assert found, errors
+    partial = read_clip(tmp_path / "with space.partial.mkv")
+    assert len(partial.times) == int(found[1]) in (125, 250)
+    assert not target.exists()
+    command = shlex.split(found[2])
+    assert command[:2] == ["sapnet-stream", "--resume"]
+    process = begin(*command[1:])
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert f"after {found[1]} frames that are done" in errors
+    derain(source, tmp_path / "whole.mkv")
+    assert read_clip(tmp_path / "whole.mkv").is_same(read_clip(target))
+    assert {p.name for p in tmp_path.iterdir()} == {"in.mkv", "whole.mkv", target.name}
+
+
+def test_a_second_signal_ends_the_job_at_once(make_clip: Make, tmp_path: Path) -> None:
+    source = make_clip("in.mkv", ticks=range(4000), size=(16, 16))
+    target = tmp_path / "out.mkv"
+    process = begin(source, target)
+    wait_for(tmp_path / "out.mkv.parts" / "job.json", process)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in errors, errors
+    assert "stopped before anything was finished" in errors
+    assert {p.name for p in tmp_path.iterdir()} == {"in.mkv"}
+
+    process = begin(source, target)
+    wait_for(tmp_path / "out.mkv.parts" / "000000.json", process)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in errors, errors
+    assert "go on: sapnet-stream --resume" in errors
+    assert {p.name for p in tmp_path.iterdir()} >= {"in.mkv", "out.mkv.parts"}
+    files = {p.name for p in (tmp_path / "out.mkv.parts").iterdir()}
+    assert files <= {"lock", "job.json", "000000.json", "000000.nut"}
+
+
+def test_a_second_process_on_the_same_output_is_refused(make_clip: Make, tmp_path: Path) -> None:
+    source = make_clip("in.mkv", ticks=range(4000), size=(16, 16))
+    first = begin(source, tmp_path / "out.mkv")
+    wait_for(tmp_path / "out.mkv.parts" / "job.json", first)
+    second = begin("--resume", source, tmp_path / "out.mkv")
+    _, errors = second.communicate(timeout=30)
+    assert second.returncode == 4 and "in use by another sapnet-stream" in errors
+    assert errors.count("\n") == 1
+    assert first.poll() is None
+    first.kill()
+    first.communicate()
+
+
+def test_a_full_disk_is_told_and_the_job_goes_on_with_more_space(
+    make_clip: Make, read_clip: Read, tmp_path: Path
+) -> None:
+    """On a small file system of its own, in a mount namespace."""
+    source = make_clip("in.mkv", ticks=range(150), size=(96, 64))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = (
+        "set -e; mount -t tmpfs -o size=1500k none disk; touch disk/mounted;"
+        f"run() {{ {sys.executable} -c {shlex.quote(SLOW)} in.mkv disk/out.mkv --codec ffv1 $1; }};"
+        "dd if=/dev/zero of=disk/filler bs=1k count=700 2>/dev/null; run || echo status $?;"
+        "ls disk; rm disk/filler; mount -o remount,size=9m disk; run --resume; cp disk/out.mkv ."
+    )
+    if shutil.which("unshare") is None:
+        pytest.skip("makes a small disk by the unshare program")
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode and "status" not in done.stdout:
+        pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert "status 4" in done.stdout and "out.mkv\n" not in done.stdout
+    assert (
+        "is full: free space and run again with --resume" in done.stderr
+        and "Traceback" not in done.stderr
+    )
+    assert len(read_clip(tmp_path / "out.mkv").times) == 150
+    assert json.dumps(read_clip(source).tags["size"]) == "[96, 64]"
