@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sapnet_stream.networks.sapnet_video import (
+    PAST_SCALE,
     PIXELS,
     SAPNetVideo,
     VideoState,
@@ -136,7 +137,8 @@ def _parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
 def entry_parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
     """Weight [C, 64, 3, 3] and bias [C] of conv0 for the channels of `entry_input`."""
     weight, bias = _parameters(layer)
-    planes = weight[:, :-1].view(len(weight), -1, PIXELS, 3, 3)
+    planes = weight[:, :-1].reshape(len(weight), -1, PIXELS, 3, 3).clone()
+    planes[:, 3:] *= PAST_SCALE
     seen = weight[:, -1:, None].expand(-1, -1, PIXELS, -1, -1) / PIXELS
     return torch.cat((planes, seen), dim=1).transpose(1, 2).flatten(1, 2), bias
 
@@ -144,12 +146,13 @@ def entry_parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
 def entry_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:
     """What `network_input` is, channels last: [1, 64, h, w], for each of 2x2 pixels 16 planes.
 
-    Four shares of `seen` in place of their mean leave one copy, and a power of two.
+    The past's scale is in the weights. Four shares of `seen` in place of their mean leave one
+    copy, and a power of two.
     """
     height, width = frame.shape[2:]
     planes = torch.empty(16, height, width, dtype=dtype, device=frame.device)
     planes[:3] = frame[0] - 0.5
-    planes[3:15] = past[0] * 4
+    planes[3:15] = past[0]
     planes[15:] = seen[0]
     pixels = planes.view(16, height // 2, 2, width // 2, 2).permute(1, 3, 2, 4, 0)
     return pixels.reshape(1, height // 2, width // 2, 64).permute(0, 3, 1, 2)
