@@ -7,8 +7,9 @@ Shapes: C channels, H height, W width.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -79,16 +80,24 @@ def unit_spectrum(pictures: Tensor, share: float = 1.0) -> Tensor:
     the correlation a Gaussian, whose logarithm is a parabola.
     """
     height, width = pictures.shape[-2:]
-    device = pictures.device
-    window = torch.hann_window(height, False, device=device)[:, None]
-    window = window * torch.hann_window(width, False, device=device)
+    window, low_pass = _window_and_low_pass(height, width, share, pictures.device)
     centred = pictures - pictures.mean((-2, -1), keepdim=True)
     spectrum = torch.fft.rfft2(centred * window)
-    fy = torch.fft.fftfreq(height, device=device)[:, None]
-    fx = torch.fft.rfftfreq(width, device=device)
-    low_pass = torch.exp(-(share**2) * (fy**2 + fx**2) / (2 * PASS_BAND**2))
     phases: Tensor = spectrum * (low_pass / spectrum.abs().clamp(min=1e-9))
     return phases
+
+
+@lru_cache(maxsize=16)
+def _window_and_low_pass(
+    height: int, width: int, share: float, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    # They outlive the inference that first asks for them.
+    with torch.inference_mode(False):
+        window = torch.hann_window(height, False, device=device)[:, None]
+        window = window * torch.hann_window(width, False, device=device)
+        fy = torch.fft.fftfreq(height, device=device)[:, None]
+        fx = torch.fft.rfftfreq(width, device=device)
+        return window, torch.exp(-(share**2) * (fy**2 + fx**2) / (2 * PASS_BAND**2))
 
 
 def correlation_peaks(surface: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,46 +108,67 @@ def correlation_peaks(surface: Tensor) -> tuple[Tensor, Tensor]:
     n, height, width = surface.shape
     top, index = surface.flatten(1).max(1)
     y, x = index // width, index % width
-    each = torch.arange(n, device=surface.device)
-
-    def part(dy: int, dx: int) -> Tensor:
-        before, after = (
-            surface[each, (y + s * dy) % height, (x + s * dx) % width] for s in (-1, 1)
-        )
-        low, middle, high = (v.clamp(min=1e-6).log() for v in (before, top, after))
-        curve = low - 2 * middle + high
-        return torch.where(curve < 0, 0.5 * (low - high) / curve.clamp(max=-1e-6), 0.0)
-
-    y, x = y + part(1, 0), x + part(0, 1)
+    rows = torch.stack((y - 1, y + 1, y, y)) % height
+    columns = torch.stack((x, x, x - 1, x + 1)) % width
+    around = surface[torch.arange(n, device=surface.device), rows, columns]
+    middle = top.clamp(min=1e-6).log()
+    low, high = around.clamp(min=1e-6).log().view(2, 2, n).unbind(1)
+    curve = low - 2 * middle + high
+    part = torch.where(curve < 0, 0.5 * (low - high) / curve.clamp(max=-1e-6), 0.0)
+    y, x = y + part[0], x + part[1]
     y, x = torch.where(y > height / 2, y - height, y), torch.where(x > width / 2, x - width, x)
     return torch.stack((y, x)), top / (2 * math.pi * PASS_BAND**2)
 
 
 def mesh_between(now: View, then: View, factor: int) -> Mesh:
-    """How the parts of the picture have moved since `then`.
+    """How the parts of the picture have moved since `then`, None if they have not.
 
     Args:
         factor: pixels per pixel of the small pictures.
     """
-    shift = [a - b for a, b in zip(now.position, then.position, strict=True)]
-    if max(abs(side) for side in shift) < STILL_PX:
-        return None
-    camera = torch.tensor(shift).view(2, 1)
-    if now.phases is None or then.phases is None:
-        return camera.view(1, 2, 1, 1)
+    return meshes_between(now, [then], factor) if has_moved(now, then) else None
+
+
+def has_moved(now: View, then: View) -> bool:
+    """Whether the camera has."""
+    return max(abs(side) for side in _shift(now, then)) >= STILL_PX
+
+
+def _shift(now: View, then: View) -> Position:
+    return now.position[0] - then.position[0], now.position[1] - then.position[1]
+
+
+def meshes_between(now: View, thens: Sequence[View], factor: int) -> Tensor:
+    """How the parts of the picture have moved since each of `thens`, [N, 2, rows, columns].
+
+    At once: on a GPU what counts is how often something is asked for.
+
+    Args:
+        thens: one or more, all of which have moved.
+        factor: pixels per pixel of the small pictures.
+    """
+    shifts = [_shift(now, then) for then in thens]
+    phases = [then.phases for then in thens if then.phases is not None]
+    if now.phases is None or len(phases) < len(thens):
+        return torch.tensor(shifts).view(-1, 2, 1, 1)
     rows, columns = now.phases.shape[:2]
-    y, x = ((camera / factor).round().long() % BLOCK_PX).flatten().tolist()
     # Filled in there: a copy from here would wait for the device.
-    camera = torch.stack([now.phases.new_full((1,), side, dtype=torch.float32) for side in shift])
+    sides = [[now.phases.new_full((1,), side, dtype=torch.float32) for side in s] for s in shifts]
+    camera = torch.stack([torch.stack(side) for side in sides], dim=1)
     size = (BLOCK_PX, BLOCK_PX)
-    surface = torch.fft.irfft2((then.phases * now.phases.conj()).flatten(0, 1), s=size)
-    local, peak = correlation_peaks(surface)
-    expected = surface[:, y, x] / (2 * math.pi * PASS_BAND**2)
+    spectra = torch.stack(phases) * now.phases.conj()
+    surfaces = torch.fft.irfft2(spectra.flatten(0, 2), s=size)
+    local, peak = correlation_peaks(surfaces)
+    local, peak = local.view(2, len(thens), -1), peak.view(len(thens), -1)
+    blocks = surfaces.view(len(thens), -1, *size)
+    places = [[round(side / factor) % BLOCK_PX for side in shift] for shift in shifts]
+    there = torch.stack([block[:, y, x] for block, (y, x) in zip(blocks, places, strict=True)])
+    expected = there / (2 * math.pi * PASS_BAND**2)
     near = (local - camera / factor).abs().amax(0) < NEAR_PX
     sure = (peak > SURE_PEAK) & (near | (expected < 0.5 * peak))
-    mesh = torch.where(sure, local * factor, camera).view(2, rows, columns)
-    around = F.unfold(F.pad(mesh[:, None], (1, 1, 1, 1), mode="replicate"), 3)
-    return around.median(1).values.view(1, 2, rows, columns)
+    mesh = torch.where(sure, local * factor, camera).view(-1, 1, rows, columns)
+    around = F.unfold(F.pad(mesh, (1, 1, 1, 1), mode="replicate"), 3)
+    return around.median(1).values.view(2, len(thens), rows, columns).transpose(0, 1)
 
 
 def seen_from_now(past: Tensor, mesh: Mesh, now: Tensor) -> Tensor:
@@ -155,16 +185,21 @@ def moved(past: Tensor, mesh: Tensor, now: Tensor, mode: str = "bicubic") -> tup
         now: like `past`; stands in where the past did not look.
         mode: of the interpolation, "bicubic" or, blurred and eight times as fast, "bilinear".
     """
-    height, width = past.shape[2:]
     # The camera's own motion is known on the CPU.
-    mesh = mesh.to(past.device)
-    fine = F.interpolate(mesh, (height, width), mode="bilinear", align_corners=False)
-    y = torch.arange(height, device=mesh.device)[:, None] + fine[:, 0]
-    x = torch.arange(width, device=mesh.device) + fine[:, 1]
-    inside = (y >= -0.5) & (y <= height - 0.5) & (x >= -0.5) & (x <= width - 0.5)
-    points = torch.stack(((x + 0.5) * (2 / width) - 1, (y + 0.5) * (2 / height) - 1), dim=-1)
-    picture = _sampled(past, points, mode)
-    return torch.where(inside[:, None], picture, now), inside[:, None]
+    points = _points(mesh.to(past.device), past.shape[2], past.shape[3])
+    inside = points.abs().amax(-1)[:, None] <= 1
+    return torch.where(inside, _sampled(past, points, mode), now), inside
+
+
+def _points(mesh: Tensor, height: int, width: int) -> Tensor:
+    """Where to look, as `grid_sample` counts: (x, y) from -1 to 1, [N, H, W, 2]."""
+    sides = [(width, 1), (height, 0)]
+    steps = torch.stack([mesh[:, axis] * (2 / side) for side, axis in sides], dim=1)
+    fine = F.interpolate(steps, (height, width), mode="bilinear", align_corners=False)
+    across, down = (
+        (torch.arange(side, device=mesh.device) * 2 + 1) / side - 1 for side, _ in sides
+    )
+    return torch.stack((fine[:, 0] + across, fine[:, 1] + down[:, None]), dim=-1)
 
 
 def _sampled(past: Tensor, points: Tensor, mode: str) -> Tensor:

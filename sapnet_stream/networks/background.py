@@ -15,7 +15,8 @@ from torch import Tensor
 from sapnet_stream.networks.alignment import (
     Mesh,
     View,
-    mesh_between,
+    has_moved,
+    meshes_between,
     moved,
     small_factor,
 )
@@ -64,29 +65,16 @@ class BackgroundMemory:
             pixel, [1, H, W] float32 in [0, 1]; and how the picture moved since the last frame.
         """
         self._settle()
-        height, width = frame.shape[1:]
-        factor = small_factor(height, width)
-        seen = torch.zeros(1, height, width, device=frame.device)
-        aligned: list[Tensor] = []
-        last: Mesh = None
-        for age, (past, then) in enumerate(reversed(self._frames), start=1):
-            near = age <= SHORT
-            mesh = mesh_between(view, then if near else View(then.position), factor)
-            last = mesh if age == 1 else last
-            if mesh is None:
-                aligned.append(past)
-                seen += 1 / LONG
-            elif near:
-                mode = "bicubic" if age <= SHARP else "bilinear"
-                picture, looked = moved(past[None].float(), mesh, frame[None].float(), mode)
-                aligned.append(picture[0].round_().clamp_(0, 255).to(torch.uint8))
-                seen += looked[0] / LONG
-        if not aligned:
-            return frame.expand(STATISTICS, -1, -1, -1), seen, last
-        recent, n = aligned[:SHORT], len(aligned)
+        newest_first = list(reversed(self._frames))
+        if not newest_first:
+            nothing = torch.zeros(1, *frame.shape[1:], device=frame.device)
+            return frame.expand(STATISTICS, -1, -1, -1), nothing, None
+        recent, seen, last = _aligned(newest_first[:SHORT], frame, view)
+        far = [past for past, then in newest_first[SHORT:] if not has_moved(view, then)]
+        every, n = recent + far, len(recent) + len(far)
         short = ranks(recent, [(len(recent) - 1) // 2])
-        long = ranks(aligned, [(n - 1) // 2, (n - 1) // 4])
-        return torch.stack(short + long), seen, last
+        long = ranks(every, [(n - 1) // 2, (n - 1) // 4])
+        return torch.stack(short + long), (seen + len(far)) / LONG, last
 
     def _settle(self) -> None:
         """Take in the newest frame if it is none that is there twice.
@@ -98,6 +86,34 @@ class BackgroundMemory:
             if difference.item() > SAME_FRAME:
                 self._frames.append((frame, view))
             self._newest = None
+
+
+def _aligned(
+    near: list[tuple[Tensor, View]], frame: Tensor, view: View
+) -> tuple[list[Tensor], Tensor, Mesh]:
+    """The newest frames moved to where their parts are in `frame`.
+
+    Returns:
+        [3, H, W] uint8 each; how many of them looked at each pixel, [1, H, W] float32; and how
+        the picture moved since the first of them.
+    """
+    pictures = [past for past, _ in near]
+    gone = [age for age, (_, then) in enumerate(near) if has_moved(view, then)]
+    looked = torch.full((1, *frame.shape[1:]), float(len(near) - len(gone)), device=frame.device)
+    if not gone:
+        return pictures, looked, None
+    meshes = meshes_between(view, [near[age][1] for age in gone], small_factor(*frame.shape[1:]))
+    now = frame[None].float()
+    sharp = sum(age < SHARP for age in gone)
+    for mode, part in (("bicubic", slice(0, sharp)), ("bilinear", slice(sharp, None))):
+        if ages := gone[part]:
+            past = torch.stack([pictures[age] for age in ages]).float()
+            there, inside = moved(past, meshes[part], now, mode)
+            looked += inside.sum(0)
+            there = there.round_().clamp_(0, 255).to(torch.uint8)
+            for age, picture in zip(ages, there.unbind(), strict=True):
+                pictures[age] = picture
+    return pictures, looked, meshes[:1] if gone[0] == 0 else None
 
 
 def _difference(a: Tensor, b: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sapnet_stream.networks.sapnet_video import (
+    PAST_SCALE,
     PIXELS,
     SAPNetVideo,
     VideoState,
@@ -18,7 +19,10 @@ from sapnet_stream.networks.sapnet_video import (
     next_frame,
 )
 from sapnet_stream.networks.scaled_convolution import ScaledConvolution
-from sapnet_stream.networks.strips import TapMeans, keep_freed_blocks, rectify
+from sapnet_stream.networks.strips import Strips, TapMeans, keep_freed_blocks, rectify
+
+# Of a gate in float32: a cell update reads and writes five of them several times, in the caches.
+_STRIP_BYTES = 2**20
 
 
 class FoldedVideo:
@@ -39,16 +43,16 @@ class FoldedVideo:
         self._device, self._dtype = device, dtype
         self._channels = network.config.channels
         self._means: TapMeans | None = None
-        self._size = (0, 0)
+        self._size, self._strips = (0, 0), Strips(1, 1)
         with torch.no_grad():
             self._entry = self._taken(*entry_parameters(network.conv0[0]))
             self._exit = self._taken(*_parameters(network.conv))
             weights, biases = (p.chunk(4) for p in _parameters(network.gates))
-            # i, f, g, o, and tanh(g) = 2 sigmoid(2 g) - 1. One convolution each, as a part of a
+            # i, f, g, o, and tanh(g) = 1 - 2 sigmoid(-2 g). One convolution each, as a part of a
             # common one's channels lies scattered in memory.
             self._gates = [
                 self._taken(weight * factor, bias * factor)
-                for weight, bias, factor in zip(weights, biases, (1, 1, 2, 1), strict=True)
+                for weight, bias, factor in zip(weights, biases, (1, 1, -2, 1), strict=True)
             ]
             self._units = [
                 (
@@ -79,6 +83,7 @@ class FoldedVideo:
         if self._size != h.shape[2:]:
             keep_freed_blocks()
             self._size = (h.shape[2], h.shape[3])
+            self._strips = Strips(self._size[0], self._strip_rows(*self._size))
             self._means = TapMeans(self._channels, *self._size, self._dtype, self._device)
         x = F.conv2d(entry_input(frame, past, seen, self._dtype), *self._entry, padding=1)
         rectify(x, out=x)
@@ -86,13 +91,24 @@ class FoldedVideo:
         x = F.conv2d(self._refine(h), *self._exit, padding=1)
         return SAPNetVideo.output(frame, past, x), h, c
 
+    def _strip_rows(self, height: int, width: int) -> int:
+        """Of the cell, at a time; a GPU is asked as rarely as can be."""
+        if self._device.type != "cpu":
+            return height
+        return max(1, _STRIP_BYTES // (4 * self._channels * width))
+
     def _remember(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """The ConvLSTM: c = f c + i tanh(g), h = o tanh(c), in float32."""
         x = torch.cat((x, h), dim=1)
-        i, f, g, o = (F.conv2d(x, *gate, padding=1).float().sigmoid_() for gate in self._gates)
-        c = f.mul_(c).addcmul_(i, g.sub_(0.5), value=2)
-        h = torch.mul(c, 2).sigmoid_().sub_(0.5).mul_(o).mul_(2)
-        return h.to(self._dtype), c
+        gates = [F.conv2d(x, *gate, padding=1) for gate in self._gates]
+        new_h, new_c = torch.empty_like(h), torch.empty_like(c)
+        for start, stop in self._strips:
+            i, f, g, o = (gate[:, :, start:stop].float().sigmoid_() for gate in gates)
+            rows = new_c[:, :, start:stop]
+            torch.addcmul(i, i, g, value=-2, out=rows).addcmul_(f, c[:, :, start:stop])
+            squashed = torch.mul(rows, -2).sigmoid_()
+            new_h[:, :, start:stop] = o.addcmul_(squashed, o, value=-2)
+        return new_h, new_c
 
     def _refine(self, h: Tensor) -> Tensor:
         """The progressive dilated units."""
@@ -121,7 +137,8 @@ def _parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
 def entry_parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
     """Weight [C, 64, 3, 3] and bias [C] of conv0 for the channels of `entry_input`."""
     weight, bias = _parameters(layer)
-    planes = weight[:, :-1].view(len(weight), -1, PIXELS, 3, 3)
+    planes = weight[:, :-1].reshape(len(weight), -1, PIXELS, 3, 3).clone()
+    planes[:, 3:] *= PAST_SCALE
     seen = weight[:, -1:, None].expand(-1, -1, PIXELS, -1, -1) / PIXELS
     return torch.cat((planes, seen), dim=1).transpose(1, 2).flatten(1, 2), bias
 
@@ -129,12 +146,13 @@ def entry_parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
 def entry_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:
     """What `network_input` is, channels last: [1, 64, h, w], for each of 2x2 pixels 16 planes.
 
-    Four shares of `seen` in place of their mean leave one copy, and a power of two.
+    The past's scale is in the weights. Four shares of `seen` in place of their mean leave one
+    copy, and a power of two.
     """
     height, width = frame.shape[2:]
     planes = torch.empty(16, height, width, dtype=dtype, device=frame.device)
     planes[:3] = frame[0] - 0.5
-    planes[3:15] = past[0] * 4
+    planes[3:15] = past[0]
     planes[15:] = seen[0]
     pixels = planes.view(16, height // 2, 2, width // 2, 2).permute(1, 3, 2, 4, 0)
     return pixels.reshape(1, height // 2, width // 2, 64).permute(0, 3, 1, 2)

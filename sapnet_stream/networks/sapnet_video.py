@@ -23,6 +23,8 @@ from sapnet_stream.networks.camera import Camera
 
 PIXELS = 4
 """Space to depth: 2x2 pixels become channels."""
+PAST_SCALE = 4
+"""Most of the differences to the past are small. A power of two: in weights it rounds nothing."""
 FIRST_LOOKS = 3
 """Steps on a frame that has no past, as the paper's network takes on each."""
 
@@ -209,7 +211,7 @@ def next_frame(step: Step, looked: Look) -> tuple[Tensor, VideoState]:
     even, state, (height, width) = looked.even, looked.state, looked.size
     last = even if state.output is None else seen_from_now(state.output, looked.mesh, even)
     past = torch.empty(1, STATISTICS + 1, *even.shape[1:], device=even.device)
-    torch.sub(looked.statistics.float().div_(255), even, out=past[0, :STATISTICS])
+    torch.add(even.neg(), looked.statistics, alpha=1 / 255, out=past[0, :STATISTICS])
     torch.sub(last, even, out=past[:, STATISTICS])
     past = past.flatten(1, 2)
     h, c = shifted(state.h, looked.shift), shifted(state.c, looked.shift)
@@ -234,6 +236,8 @@ def remember(frame: Tensor, state: VideoState) -> VideoState:
 
 def _even(frame: Tensor) -> Tensor:
     height, width = frame.shape[2:]
+    if height % 2 == width % 2 == 0:
+        return frame
     return F.pad(frame, (0, width % 2, 0, height % 2), mode="replicate")
 
 
@@ -243,8 +247,7 @@ def _bytes(frame: Tensor) -> Tensor:
 
 def network_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:
     """What conv0 takes of `SAPNetVideo.step`'s arguments, [N, inputs, h, w]."""
-    # Most of the differences to the past are small.
-    planes = torch.cat(((frame - 0.5).to(dtype), (past * 4).to(dtype)), dim=1)
+    planes = torch.cat(((frame - 0.5).to(dtype), (past * PAST_SCALE).to(dtype)), dim=1)
     return torch.cat((F.pixel_unshuffle(planes, 2), F.avg_pool2d(seen, 2).to(dtype)), dim=1)
 
 

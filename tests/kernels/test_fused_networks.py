@@ -14,6 +14,8 @@ from sapnet_stream.networks.sapnet_video import SAPNetVideo, SAPNetVideoConfig
 
 # Of full scale; in 16 bits as the folded executor, whose activations are as wide.
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+# Interpreted, every unit takes its time; the whole networks run once each.
+NEAR_AND_FAR = SAPNetConfig(dilations=(1, 16))
 
 
 def seeded(config: SAPNetConfig | None = None) -> SAPNet:
@@ -37,14 +39,14 @@ def test_all_stages(device: torch.device) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 37), (19, 12)])
 def test_any_size(size: tuple[int, int], device: torch.device) -> None:
-    network, rainy = seeded(), torch.rand(1, 3, *size)
+    network, rainy = seeded(NEAR_AND_FAR), torch.rand(1, 3, *size)
     derained = fused(network, device, stages=2)(rainy.to(device)).cpu()
     torch.testing.assert_close(derained, network(rainy, 2), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_16_bit(dtype: torch.dtype, device: torch.device) -> None:
-    network, rainy = seeded(), torch.rand(1, 3, 8, 30)
+    network, rainy = seeded(NEAR_AND_FAR), torch.rand(1, 3, 8, 30)
     executor = FusedExecutor(network, device=device, dtype=dtype, stages=2)
     derained = executor(rainy.to(device)).cpu()
     assert derained.dtype == torch.float32
@@ -67,21 +69,21 @@ def test_variants(config: SAPNetConfig, device: torch.device) -> None:
 
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_black_and_white(level: float, device: torch.device) -> None:
-    network, rainy = seeded(), torch.full((1, 3, 5, 9), level)
+    network, rainy = seeded(NEAR_AND_FAR), torch.full((1, 3, 5, 9), level)
     executor = FusedExecutor(network, device=device, dtype=torch.float16, stages=2)
     derained = executor(rainy.to(device)).cpu()
     torch.testing.assert_close(derained, network(rainy, 2), atol=1e-2, rtol=0)
 
 
 def test_each_image_of_a_batch_by_itself(device: torch.device) -> None:
-    network, rainy = seeded(), torch.rand(2, 3, 8, 10)
+    network, rainy = seeded(NEAR_AND_FAR), torch.rand(2, 3, 8, 10)
     derained = fused(network, device, stages=1)(rainy.to(device)).cpu()
     torch.testing.assert_close(derained, network(rainy, 1), atol=1e-5, rtol=0)
     derained.add_(1)
 
 
 def test_the_weights_are_taken_when_it_is_made(device: torch.device) -> None:
-    network, rainy = seeded().to(device), torch.rand(1, 3, 6, 9, device=device)
+    network, rainy = seeded(NEAR_AND_FAR).to(device), torch.rand(1, 3, 6, 9, device=device)
     executor = fused(network, device, stages=1)
     before = executor(rainy)
     for parameter in network.parameters():
@@ -115,11 +117,17 @@ def video(network: SAPNetVideo | FusedVideo, frames: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("size", "dtype"),
-    [((1, 1), torch.float32), ((17, 35), torch.float32), ((16, 20), torch.float16)],
+    ("size", "dtype", "dilations"),
+    [
+        ((1, 1), torch.float32, (4, 8)),
+        ((17, 35), torch.float32, (1, 2, 4, 8, 16)),
+        ((16, 20), torch.float16, (1, 16)),
+    ],
 )
-def test_video(size: tuple[int, int], dtype: torch.dtype, device: torch.device) -> None:
-    network = SAPNetVideo().eval().requires_grad_(False)
+def test_video(
+    size: tuple[int, int], dtype: torch.dtype, dilations: tuple[int, ...], device: torch.device
+) -> None:
+    network = SAPNetVideo(SAPNetVideoConfig(dilations=dilations)).eval().requires_grad_(False)
     frames = torch.rand(1, 1, 3, *size) + torch.rand(2, 1, 3, *size) / 10
     frames = frames.clamp(0, 1)
     wanted = video(network, frames)
