@@ -12,11 +12,12 @@ import av
 
 from sapnet_stream.errors import InputError, UsageError
 from sapnet_stream.video.deinterlace import deinterlaced
-from sapnet_stream.video.demux import Demuxer, Packet, is_inside
+from sapnet_stream.video.demux import is_inside
 from sapnet_stream.video.frame import Frame, planar_name
 from sapnet_stream.video.hardware import HardwareDecoder
 from sapnet_stream.video.info import DEFAULT_TIME_BASE, VideoInfo, average_rate, video_info
 from sapnet_stream.video.picture import read_planes
+from sapnet_stream.video.pictures import Pictures
 from sapnet_stream.video.span import WHOLE, Span
 
 # Demuxers seek by decoding time, or by guess, and may land behind the frame asked for: then
@@ -73,17 +74,21 @@ class VideoDecoder:
         # What is read, and what is counted.
         self._read_span = span.led_by(lead_seconds)
         self._deinterlace = deinterlace
+        end = span.end
+        if end is not None and deinterlace:
+            end += FIELDS_AHEAD_SECONDS
         seeks = span.begin is not None and not careful
         for margin in SEEK_MARGINS_SECONDS if seeks else (None,):
-            self._demuxer = Demuxer(path, hardware)
+            seek = None if margin is None else (self._read_span.begin or 0) - Fraction(margin)
+            self._pictures = Pictures(path, span, end, seek, hardware)
             try:
                 self._prepare()
-                if (margin is None or self._seek(margin)) and self._read_info(margin is None):
+                if self._pictures.found and self._read_info(margin is None):
                     return
             except BaseException:
-                self._demuxer.container.close()
+                self._pictures.close()
                 raise
-            self._demuxer.container.close()
+            self._pictures.close()
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +104,7 @@ class VideoDecoder:
     def close(self) -> None:
         """Release the file."""
         self._frames.close()
-        self._demuxer.container.close()
+        self._pictures.close()
 
     def __iter__(self) -> Generator[Frame, None, None]:
         return self.frames()
@@ -112,25 +117,18 @@ class VideoDecoder:
 
     def _prepare(self) -> None:
         self._broken = self.retimed = self.decoded = 0
-        self._stream = self._demuxer.video
-        self.begin_seconds = self._demuxer.begin_seconds
-        self.metadata = dict(self._stream.metadata)
-        # Threads over frames report a damaged packet late, and PyAV then drops intact frames.
-        self._stream.thread_type = "SLICE"
-        self._time_base = Fraction(self._stream.time_base or DEFAULT_TIME_BASE)
+        demuxer = self._pictures.demuxer
+        self.begin_seconds = demuxer.begin_seconds
+        self.metadata = dict(demuxer.video.metadata)
+        self._time_base = Fraction(demuxer.video.time_base or DEFAULT_TIME_BASE)
         # AVI stores no presentation times, and those made up for it jump.
-        self._timed = self._demuxer.container.format.name != "avi"
+        self._timed = demuxer.container.format.name != "avi"
         self._reached_begin = False
         self._last_pts: int | None = None
         self._step: int | None = None
         self._waiting: deque[Frame] = deque()
         self._strange: list[str] = []
         self._frames = self._read()
-
-    def _seek(self, margin_seconds: int) -> bool:
-        """Go to a keyframe before the span, or say that this file has no way there."""
-        begin = self._read_span.begin or Fraction(0)
-        return self._demuxer.seekable and self._demuxer.seek(begin - margin_seconds)
 
     def _read_info(self, from_beginning: bool) -> bool:
         """Decode up to the first frame, which knows what the header may leave open.
@@ -152,10 +150,10 @@ class VideoDecoder:
 
     @property
     def damaged(self) -> int:
-        return self._broken + self._demuxer.damaged
+        return self._broken + self._pictures.damaged
 
     def _read(self) -> Generator[Frame, None, None]:
-        pictures = self._pictures()
+        pictures = self._timed_pictures()
         for picture in deinterlaced(pictures) if self._deinterlace else pictures:
             frame = frame_from(picture, self._info, self._time_base)
             begin = self._read_span.begin
@@ -166,28 +164,11 @@ class VideoDecoder:
                 self._broken += inside and picture.is_corrupt
                 yield frame
 
-    def _pictures(self) -> Iterator[av.VideoFrame]:
-        end = self._span.end
-        if end is not None and self._deinterlace:
-            end += FIELDS_AHEAD_SECONDS
-        for packet in self._demuxer.packets([self._stream], end):
-            yield from self._decode(packet)
-        yield from self._decode(None)
-        if self._strange:
-            raise InputError(self._strange[0])
-
-    def _decode(self, packet: Packet | None) -> Iterator[av.VideoFrame]:
-        try:
-            pictures = self._stream.decode(packet)
-        except av.error.EOFError:
-            return
-        except (av.error.FFmpegError, ValueError):  # PyAV 19: no decoder took the header
-            # Decoders recover at the next intact picture.
-            self._broken += packet is None or is_inside(packet.pts, packet.time_base, self._span)
-            return
-        for picture in pictures:
+    def _timed_pictures(self) -> Iterator[av.VideoFrame]:
+        for picture in self._pictures:
             if not self.decoded:
-                self._info = video_info(picture, self._stream, self._count_frames())
+                video = self._pictures.demuxer.video
+                self._info = video_info(picture, video, self._count_frames())
                 if self._deinterlace:
                     self._info = replace(self._info, interlaced=False)
             self.decoded += 1
@@ -195,21 +176,25 @@ class VideoDecoder:
                 continue
             picture.pts, picture.time_base = self._monotonic(picture), self._time_base
             yield picture
+        if self._strange:
+            raise InputError(self._strange[0])
 
     def _count_frames(self) -> int | None:
         """How many frames the span holds, by what the header says; None if it says nothing."""
-        if self._span == WHOLE and self._stream.frames:
-            return self._stream.frames
-        if self._stream.duration:
-            length = self._stream.duration * self._time_base
-        elif self._demuxer.length_seconds:
-            length = self._demuxer.length_seconds
+        demuxer = self._pictures.demuxer
+        video = demuxer.video
+        if self._span == WHOLE and video.frames:
+            return video.frames
+        if video.duration:
+            length = video.duration * self._time_base
+        elif demuxer.length_seconds:
+            length = demuxer.length_seconds
         else:
             return None
         end = self.begin_seconds + length
         end = end if self._span.end is None else min(end, self._span.end)
         begin = self.begin_seconds if self._span.begin is None else self._span.begin
-        return max(1, round((end - begin) * average_rate(self._stream)))
+        return max(1, round((end - begin) * average_rate(video)))
 
     def _is_strange(self, picture: av.VideoFrame) -> bool:
         """Whether a picture is not like the first: one damaged header, or many to follow."""
