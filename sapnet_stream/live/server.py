@@ -103,6 +103,14 @@ def serving(
         def verify_request(self, *_: object) -> bool:
             return room.acquire(blocking=False)
 
+        def process_request(self, *reader: Any) -> None:
+            try:
+                super().process_request(*reader)
+            except RuntimeError:
+                # The machine has no thread left for this reader.
+                room.release()
+                raise
+
         def process_request_thread(self, *reader: Any) -> None:
             try:
                 super().process_request_thread(*reader)

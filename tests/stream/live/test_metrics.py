@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import math
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -103,6 +104,22 @@ def test_only_so_many_readers_are_let_in_at_once(eventually: Callable[..., None]
                 readers.enter_context(socket.create_connection(("127.0.0.1", port)))
             assert not served()
         eventually(served)
+
+
+def test_a_machine_without_threads_serves_again_when_it_has_some(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with serving("--metrics", LOOPBACK, {"/a": lambda _: Answer(b"fine")}) as port:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            for _ in range(MOST_READERS + 1):
+                with pytest.raises(OSError, match=r"closed|reset"):
+                    get(port, "/a")
+        assert get(port, "/a") == (200, "fine")
+    assert capfd.readouterr().err == ""
 
 
 def test_a_token_is_asked_for() -> None:
