@@ -15,6 +15,7 @@ from sapnet_stream.live.output import Output
 from sapnet_stream.live.preview import Preview
 from sapnet_stream.live.source_settings import SourceSettings
 from sapnet_stream.live.status import Status
+from sapnet_stream.live.turns import Turn
 
 
 class Nothing:
@@ -38,6 +39,7 @@ class Run:
         outputs: list[Output],
         ways: list[Way],
         rescale: bool,
+        device: Turn | None = None,
         **wishes: Any,
     ) -> None:
         self.events: list[str] = []
@@ -47,7 +49,8 @@ class Run:
         settings = SourceSettings(address, **{"cap_seconds": 0.5, **wishes})
         job = CameraSettings(settings, tuple(outputs), rescale=rescale)
         self.preview = Preview()
-        self.camera = Camera(job, ways, self.events.append, self.ticks.append, self.preview.show)
+        told = self.events.append, self.ticks.append, self.preview.show
+        self.camera = Camera(job, ways, *told, device)
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
