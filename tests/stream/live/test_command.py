@@ -17,8 +17,8 @@ import pytest
 
 from sapnet_stream import cli
 from sapnet_stream.errors import UsageError
-from sapnet_stream.live.command import ways
 from sapnet_stream.live.options import is_live, parser
+from sapnet_stream.live.ways import ways
 
 Eventually = Callable[..., None]
 

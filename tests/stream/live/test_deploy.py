@@ -42,7 +42,7 @@ def test_the_dashboard_asks_for_metrics_that_are_served(
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 0)
     job = run(camera.url("camera.mp4"))
     eventually(lambda: job.status.frames_out > 0)
-    families = list(text_string_to_metric_families(metrics_of(lambda: job.status)().decode()))
+    families = list(text_string_to_metric_families(metrics_of(lambda: [job.status])().decode()))
     served = {family.name for family in families}
     served |= {sample.name for family in families for sample in family.samples}
     # A job without outputs serves nothing of them, but says that there are such metrics.
@@ -99,12 +99,12 @@ def test_systemd_hears_of_progress_and_not_of_a_hang(
         manager.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         service, status = Service(), job.status
-        service.tick(status)
+        service.tick([status])
         assert [manager.recv(99) for _ in range(2)] == [b"READY=1", b"WATCHDOG=1"]
-        service.tick(status)
+        service.tick([status])
         with pytest.raises(BlockingIOError):
             manager.recv(99)
         eventually(lambda: job.status.frames_out > status.frames_out)
-        service.tick(job.status)
+        service.tick([job.status])
         assert manager.recv(99) == b"WATCHDOG=1"
-    service.tick(job.status)
+    service.tick([job.status])

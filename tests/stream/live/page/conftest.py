@@ -21,7 +21,7 @@ import pytest
 
 from sapnet_stream.live.address import parse_address
 from sapnet_stream.live.console import Console
-from sapnet_stream.live.page import FILES, preview_pages
+from sapnet_stream.live.page import FILES, View, preview_pages
 from sapnet_stream.live.redact import Redactor
 from sapnet_stream.live.server import serving
 from sapnet_stream.live.template import FLUSH_PACKETS
@@ -203,7 +203,8 @@ def page() -> Callable[..., AbstractContextManager[str]]:
     def serve(job: Any, token: str | None = None, port: int = 0) -> Iterator[str]:
         console = Console(Redactor([secret]), "text", quiet=True)
         console.event(f"lost {secret.url}")
-        pages = preview_pages(job.preview, lambda: job.status, console)
+        view = View(job.preview, lambda: job.status)
+        pages = preview_pages(lambda: {"": view}, console)
         with serving("--preview", ("127.0.0.1", port), pages, token, FILES) as port:
             yield f"http://127.0.0.1:{port}/"
 
