@@ -41,14 +41,13 @@ class Console:
         file: where to; standard error where None.
 
     Attributes:
-        redactor: takes out what must not be shown.
         said: the last change, cleaned, by the camera's name.
     """
 
     def __init__(
         self, redactor: Redactor, form: str, *, quiet: bool = False, file: TextIO | None = None
     ) -> None:
-        self.redactor = redactor
+        self._redactor = redactor
         self._json = form == "json"
         self._quiet = quiet
         self._file = file or sys.stderr
@@ -117,7 +116,7 @@ class Console:
         return list(map(self._cleaned, value)) if isinstance(value, tuple) else value
 
     def _clean(self, text: str) -> str:
-        return one_line(self.redactor.clean(text))
+        return one_line(self._redactor.clean(text))
 
     def _write(self, line: str) -> None:
         with self._lock:

@@ -52,7 +52,7 @@ def preview_pages(views: Callable[[], Mapping[str, View]], console: Console) -> 
     """The pages by path.
 
     Args:
-        views: gives the cameras by name, at least one; the name of a single one is "".
+        views: gives the cameras by name; the name of a single one is "".
         console: knows what was said, and cleans what is shown.
     """
 
@@ -83,7 +83,7 @@ def preview_pages(views: Callable[[], Mapping[str, View]], console: Console) -> 
 
 def _chosen(views: Mapping[str, View], query: str) -> tuple[str, View | None]:
     """The camera that a query names, or the first."""
-    name = parse_qs(query).get("camera", [next(iter(views))])[0]
+    name = parse_qs(query).get("camera", [next(iter(views), "")])[0]
     return name, views.get(name)
 
 

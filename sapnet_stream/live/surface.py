@@ -64,7 +64,7 @@ def _pages_for_machines(statuses: Callable[[], Sequence[Status]]) -> dict[str, P
         now = statuses()
         late = [status for status in now if not status.ready]
         lines = [f"{status.camera}: {status}\n" for status in late or now]
-        return Answer("".join(lines).encode(), 503 if late else 200)
+        return Answer("".join(lines).encode(), 503 if late or not now else 200)
 
     return {
         "/healthz": lambda _: Answer(b"alive\n"),
