@@ -40,14 +40,16 @@ class Run:
         ways: list[Way],
         rescale: bool,
         device: Turn | None = None,
+        name: str = "",
         **wishes: Any,
     ) -> None:
+        self.name = name
         self.events: list[str] = []
         self.ticks: list[Status] = []
         self.error: Exception | None = None
         address = parse_address(source, "input") if isinstance(source, str) else source
         settings = SourceSettings(address, **{"cap_seconds": 0.5, **wishes})
-        job = CameraSettings(settings, tuple(outputs), rescale=rescale)
+        job = CameraSettings(settings, tuple(outputs), rescale=rescale, name=name)
         self.preview = Preview()
         told = self.events.append, self.ticks.append, self.preview.show
         self.camera = Camera(job, ways, *told, device)

@@ -92,7 +92,7 @@ def test_hanging_up_reads_the_file_again_and_touches_only_what_changed(
     status, seconds = started.end(signal.SIGTERM)
     assert (status, seconds < 5) == (130, True)
     counts = [line["frames_out"] for line in started.lines(camera="kept")]
-    assert counts == sorted(counts) and len(counts) > 3
+    assert counts == sorted(counts) and counts[-1] > counts[0]
     assert {line["reconnects"] for line in started.lines(camera="kept")} == {0}
     said = started.lines("event", "kept")
     assert sum(line["text"].startswith("connected") for line in said) == 1

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,15 +197,15 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page() -> Callable[..., AbstractContextManager[str]]:
-    """A function that serves a job's page, and gives its address."""
+    """A function that serves the page of one job or several, and gives its address."""
     secret = parse_address("rtsp://joe:pass-word@cam/x", "input")
 
     @contextmanager
-    def serve(job: Any, token: str | None = None, port: int = 0) -> Iterator[str]:
+    def serve(*jobs: Any, token: str | None = None, port: int = 0) -> Iterator[str]:
         console = Console(Redactor([secret]), "text", quiet=True)
         console.event(f"lost {secret.url}")
-        view = View(job.preview, lambda: job.status)
-        pages = preview_pages(lambda: {"": view}, console)
+        views = {job.name: View(job.preview, partial(getattr, job, "status")) for job in jobs}
+        pages = preview_pages(lambda: views, console)
         with serving("--preview", ("127.0.0.1", port), pages, token, FILES) as port:
             yield f"http://127.0.0.1:{port}/"
 
