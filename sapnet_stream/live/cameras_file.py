@@ -85,14 +85,23 @@ class CamerasFile:
 
 
 class _Loader(yaml.BaseLoader):
-    """Every scalar is a text, as if it had been typed; a key may stand once."""
+    """Every scalar is a text, as if it had been typed; a key may stand once, and no aliases."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
+            raise UsageError(
+                f"line {line}: aliases are not taken: write it out, or below defaults:"
+            )
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for (key, _), text in zip(node.value, keys, strict=False):
-            if keys.count(text) > 1:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
                 line = key.start_mark.line + 1
-                raise UsageError(f"line {line}: {_shown(text)} stands there more than once")
+                raise UsageError(f"line {line}: {_shown(key.value)} stands there more than once")
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -106,21 +115,23 @@ def read_cameras(path: Path, redactor: Redactor) -> CamerasFile:
     Raises:
         SapnetError: the first mistake, in one sentence that names the file, the camera and the key.
     """
-    tree = _tree(path)
+    tree, mode = _tree(path)
     redactor.hide(typed=_addresses(tree))
-    file = _parsed(path, tree)
+    file = _parsed(path, tree, exposed=bool(mode & stat.S_IROTH))
     redactor.hide(file.addresses)
     return file
 
 
-def _tree(path: Path) -> Tree:
-    """The file as it is written, all values as texts.
+def _tree(path: Path) -> tuple[Tree, int]:
+    """The file as it is written, all values as texts, and its mode.
 
     Where it is no YAML, the sentence says where, and nothing of the text: that may be a password.
     """
     try:
-        # The loader is a safe one: it makes texts, lists and mappings alone.
-        tree = yaml.load(path.read_text("utf-8"), _Loader)
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            # The loader is a safe one: it makes texts, lists and mappings alone.
+            tree = yaml.load(file.read(), _Loader)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -131,7 +142,7 @@ def _tree(path: Path) -> Tree:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise UsageError(f"{path}{where}: this is not YAML as it is needed here") from error
-    return _mapping(tree, f"{path}", "of cameras: and what holds for all of them")
+    return _mapping(tree, f"{path}", "of cameras: and what holds for all of them"), mode
 
 
 def _addresses(tree: Any) -> list[str]:
@@ -142,7 +153,7 @@ def _addresses(tree: Any) -> list[str]:
     return [text for part in parts for text in _addresses(part)]
 
 
-def _parsed(path: Path, tree: Tree) -> CamerasFile:
+def _parsed(path: Path, tree: Tree, *, exposed: bool) -> CamerasFile:
     rest = dict(tree)
     cameras = _mapping(rest.pop("cameras", ""), f"{path}", "of names to cameras, as cameras:")
     defaults = _mapping(rest.pop("defaults", {}), f"{path}: defaults", "of options")
@@ -160,8 +171,9 @@ def _parsed(path: Path, tree: Tree) -> CamerasFile:
             entries[name] = _entry(name, options, defaults, whole)
     if not entries:
         raise UsageError(f"{path} names no camera: add one below cameras:")
-    _check_ends(path, entries)
-    return CamerasFile(together, entries, _warning(path, entries))
+    with _within(str(path)):
+        _check_ends(entries)
+    return CamerasFile(together, entries, _warning(path, entries) if exposed else None)
 
 
 def _entry(name: str, options: Any, defaults: Tree, whole: list[str]) -> Entry:
@@ -217,19 +229,21 @@ def _arguments(options: Tree) -> list[str]:
     return typed
 
 
-def _check_ends(path: Path, entries: Mapping[str, Entry]) -> None:
+def _check_ends(entries: Mapping[str, Entry]) -> None:
     """No two cameras write to one place, or read standard input."""
     taken: dict[str, str] = {}
     for name, entry in entries.items():
         source = entry.settings.source.address
         ends = {f"from {source.scheme}": "standard input"} if source.scheme == "pipe" else {}
         for address in (output.address for output in entry.settings.outputs):
-            local = os.path.realpath(address.path) if address.path and not address.host else ""
-            ends[f"to {local or address.url}"] = address.shown
+            place = address.path and os.path.realpath(address.path)
+            if address.host:
+                place = address.host + address.path
+            ends[f"to {address.scheme} {place}"] = address.shown
         for end, shown in ends.items():
             if end in taken:
-                both = f"cameras {taken[end]} and {name} have the same end, {shown}"
-                raise UsageError(f"{path}: {both}: give each one of its own")
+                both = f"cameras {taken[end]} and {name}"
+                raise UsageError(f"{both} have the same end, {shown}: give each one of its own")
         taken |= dict.fromkeys(ends, name)
 
 
@@ -237,7 +251,7 @@ def _warning(path: Path, entries: Mapping[str, Entry]) -> str | None:
     options = [entry.options for entry in entries.values()]
     typed = [parse_address(each.input, "input") for each in options]
     typed += [parse_address(to, "output") for each in options for to in (each.output, *each.also)]
-    if path.stat().st_mode & stat.S_IROTH and any(address.secrets for address in typed):
+    if any(address.secrets for address in typed):
         return (
             f"{path} holds a password or key, and everybody here can read it: use password-env or "
             "password-file, or take away the right to read it (chmod o-r)"
@@ -263,3 +277,6 @@ def _within(where: str) -> Iterator[None]:
         yield
     except SapnetError as error:
         raise type(error)(f"{where}: {error}") from error
+    except (OSError, ValueError) as error:
+        # No right to look into a folder, a name that is too long, or holds a zero.
+        raise UsageError(f"{where}: a file or folder of that name cannot be looked at") from error

@@ -37,27 +37,14 @@ def live_cameras(arguments: list[str], engine_of: EngineOf) -> int:
     console = Console(redactor, "text")
     try:
         with _hangups() as hangups:
-            path = _parser().parse_args(arguments).file
-            file = read_cameras(path, redactor)
-            console = Console(redactor, file.whole.log, quiet=file.whole.quiet)
-            if file.warning is not None:
-                console.event(file.warning)
-            surface = Surface(file.whole)
-            fleet = Fleet(_ways_by(engine_of), console)
-            fleet.want(file.cameras)
-
-            def listen() -> None:
-                nonlocal file
-                if hangups:
-                    hangups.clear()
-                    file = _again(path, redactor, file, fleet, console)
-
-            with (
-                surface.serving(lambda: fleet.views, console),
-                stopping(fleet.stop, STOPS),
-                closing(fleet),
-            ):
-                exit_status = _run(fleet, listen)
+            reader = Reader(_parser().parse_args(arguments).file, redactor)
+            whole = reader.file.whole
+            console = Console(redactor, whole.log, quiet=whole.quiet)
+            fleet, surface = Fleet(_ways_by(engine_of), console), Surface(whole)
+            reader.begin(fleet, console)
+            serving = surface.serving(lambda: fleet.views, console)
+            with serving, stopping(fleet.stop, STOPS), closing(fleet):
+                exit_status = _run(fleet, hangups, lambda: reader.again(fleet, console))
     except SapnetError as error:
         console.end("error", str(error), error.exit_code)
         return error.exit_code
@@ -109,12 +96,14 @@ def _ways_by(engine_of: EngineOf) -> WaysOf:
     return ways_of
 
 
-def _run(fleet: Fleet, listen: Callable[[], None]) -> int:
-    """Run the cameras, and `listen` in between; returns the worst exit status."""
+def _run(fleet: Fleet, hangups: list[int], again: Callable[[], None]) -> int:
+    """Run the cameras, and `again` after a SIGHUP; returns the worst exit status."""
     service = Service()
     next_seconds = 0.0
     while fleet.step():
-        listen()
+        if hangups:
+            hangups.clear()
+            again()
         if time.monotonic() >= next_seconds:
             next_seconds = time.monotonic() + TICK_SECONDS
             service.tick(fleet.statuses)
@@ -122,25 +111,55 @@ def _run(fleet: Fleet, listen: Callable[[], None]) -> int:
     return STOPPED if fleet.stopped else fleet.exit_status
 
 
-def _again(
-    path: Path, redactor: Redactor, before: CamerasFile, fleet: Fleet, console: Console
-) -> CamerasFile:
-    """Reads the file again; returns what holds from now on."""
-    try:
-        file = read_cameras(path, redactor)
-        was, now = vars(before.whole), vars(file.whole)
-        for key in WHOLE:
-            if was[key.replace("-", "_")] != now[key.replace("-", "_")]:
-                raise UsageError(f"{path}: {key} cannot change while the program runs: restart it")
-        fleet.want(file.cameras)
-    except SapnetError as error:
-        console.event(f"{error}; everything goes on as it was")
-        return before
-    old, new = before.cameras, file.cameras
-    kept = [name for name in new if name in old]
-    changed = sum(old[name] != new[name] for name in kept)
-    counts = f"{len(new) - len(kept)} new, {changed} changed, {len(old) - len(kept)} removed"
-    console.event(f"read {path} again: {counts}, {len(kept) - changed} as they were")
-    if file.warning is not None:
-        console.event(file.warning)
-    return file
+class Reader:
+    """Reads the file, and reads it again.
+
+    Args:
+        path: of it.
+        redactor: hides what is secret in it.
+
+    Attributes:
+        file: what it said when it was without mistakes last.
+
+    Raises:
+        SapnetError: a mistake in it.
+    """
+
+    def __init__(self, path: Path, redactor: Redactor) -> None:
+        self._path, self._redactor = path, redactor
+        self.file = read_cameras(path, redactor)
+
+    def begin(self, fleet: Fleet, console: Console) -> None:
+        """Have the cameras of the file.
+
+        Raises:
+            SapnetError: the network cannot be had, or not as a camera wants it.
+        """
+        fleet.want(self.file.cameras)
+        if self.file.warning is not None:
+            console.event(self.file.warning)
+
+    def again(self, fleet: Fleet, console: Console) -> None:
+        """Have the cameras that the file names now; where it has a mistake, those of before."""
+        before = self.file
+        try:
+            self.file = read_cameras(self._path, self._redactor)
+            self._check_whole(before)
+            self.begin(fleet, console)
+        except SapnetError as error:
+            self.file = before
+            console.event(f"{error}; everything goes on as it was")
+            return
+        old, new = before.cameras, self.file.cameras
+        kept = [name for name in new if name in old]
+        changed = sum(old[name] != new[name] for name in kept)
+        counts = f"{len(new) - len(kept)} new, {changed} changed, {len(old) - len(kept)} removed"
+        console.event(f"read {self._path} again: {counts}, {len(kept) - changed} as they were")
+
+    def _check_whole(self, before: CamerasFile) -> None:
+        was, now = vars(before.whole), vars(self.file.whole)
+        for key, name in ((key, key.replace("-", "_")) for key in WHOLE):
+            if was[name] != now[name]:
+                raise UsageError(
+                    f"{self._path}: {key} cannot change while the program runs: restart it"
+                )
