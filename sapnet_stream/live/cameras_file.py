@@ -253,8 +253,8 @@ def _warning(path: Path, entries: Mapping[str, Entry]) -> str | None:
     typed += [parse_address(to, "output") for each in options for to in (each.output, *each.also)]
     if any(address.secrets for address in typed):
         return (
-            f"{path} holds a password or key, and everybody here can read it: use password-env or "
-            "password-file, or take away the right to read it (chmod o-r)"
+            f"{path} may hold a password or key, and everybody here can read it: use password-env "
+            "or password-file, or take away the right to read it (chmod o-r)"
         )
     return None
 

@@ -64,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="sapnet-stream live",
         description="Remove rain from the streams of several cameras on one device, unattended. "
         "FILE names them, in YAML; each takes the options of one camera (sapnet-stream rtsp:// "
-        "--help). SIGHUP reads the file again, and leaves alone what did not change.",
+        "--help). One that cannot be reached is tried again, at first too, unless it has persist: "
+        "false. SIGHUP reads the file again, and leaves alone what did not change.",
     )
     made.add_argument("file", type=Path, metavar="FILE", help="as in configs/deploy/cameras.yaml")
     return made

@@ -10,7 +10,8 @@ class Turns:
     """Round robin among those that wait: next is whose last turn was longest ago.
 
     Who does not ask is passed over, so a camera that sends little gets all that it asks for, and
-    one that sends much gets what the others leave.
+    one that sends much gets what the others leave. A turn is a whole frame; on a GPU, with its
+    copies there and back.
     """
 
     def __init__(self) -> None:
