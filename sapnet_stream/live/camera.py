@@ -195,8 +195,10 @@ class Camera:
         for live in frames:
             self._pace.begin()
             with self._device:
-                # While other cameras had it, newer ones may have come.
-                live = self._frames.newest(live)
+                # While other cameras had it, newer ones may have come: where some are dropped
+                # anyway, the older; where not, each has its turn.
+                if self._pace.slow:
+                    live = self._frames.newest(live)
                 if not self._pace.turn(live.arrival_seconds):
                     self._too_old += 1
                     continue

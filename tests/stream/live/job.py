@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -15,7 +16,6 @@ from sapnet_stream.live.output import Output
 from sapnet_stream.live.preview import Preview
 from sapnet_stream.live.source_settings import SourceSettings
 from sapnet_stream.live.status import Status
-from sapnet_stream.live.turns import Turn
 
 
 class Nothing:
@@ -39,7 +39,7 @@ class Run:
         outputs: list[Output],
         ways: list[Way],
         rescale: bool,
-        device: Turn | None = None,
+        device: AbstractContextManager[None] | None = None,
         name: str = "",
         **wishes: Any,
     ) -> None:
