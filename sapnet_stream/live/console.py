@@ -91,10 +91,14 @@ class Console:
     def end(self, kind: str, text: str, exit_status: int, camera: str = "") -> None:
         """Say why a job ends, "error" or "stopped", even when quiet; without a name, why all do."""
         self.said[camera] = self._clean(text)
+        self.clear(camera)
+        self._say(kind, text, camera, exit_status=exit_status)
+
+    def clear(self, camera: str = "") -> None:
+        """Draw the status line of a camera no more; without a name, none."""
         with self._lock:
             for name in [camera] if camera else list(self._lines):
                 self._lines.pop(name, None)
-        self._say(kind, text, camera, exit_status=exit_status)
 
     def _say(self, kind: str, text: str, camera: str, **values: object) -> None:
         if self._json:

@@ -79,9 +79,9 @@ class Member:
     def _run(self) -> None:
         try:
             self._camera.run()
-            self._console.event(str(self._camera.status), self._name)
+            self._tell(str(self._camera.status))
         except Cancelled:
-            self._console.event(f"stopped; {self._camera.status}", self._name)
+            self._tell(f"stopped; {self._camera.status}")
         except SapnetError as error:
             self._fail(str(error), error.exit_code)
         except Exception as error:  # noqa: BLE001 - told, and the end of this camera alone
@@ -91,6 +91,10 @@ class Member:
             self._fail(f"{type(error).__name__} at {where}, a mistake in sapnet-stream", 1)
         finally:
             self._turn.leave()
+
+    def _tell(self, text: str) -> None:
+        self._console.clear(self._name)
+        self._console.event(text, self._name)
 
     def _fail(self, text: str, exit_status: int) -> None:
         self.exit_status = exit_status

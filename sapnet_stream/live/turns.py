@@ -1,7 +1,6 @@
 """One device for several cameras: one frame at a time, in turns."""
 
 import threading
-from types import TracebackType
 
 from sapnet_stream.flow import Cancelled
 
@@ -80,10 +79,5 @@ class Turn:
     def __enter__(self) -> None:
         self._turns.take(self)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._turns.give_back()

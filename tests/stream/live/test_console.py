@@ -63,6 +63,9 @@ def test_several_cameras_have_a_line_each_below_what_stays() -> None:
         f"|gate: {line.replace('0 frames,', '1 frames,')}"
     )
     assert shown.said == {"gate": "connected", "yard": "no"}
+    shown.clear("gate")
+    shown.event("stopped")
+    assert file.getvalue().endswith("stopped\n")
 
 
 def test_more_lines_than_the_terminal_has_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
