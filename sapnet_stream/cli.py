@@ -40,6 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _doctor(arguments[1:])
         if arguments[:1] == ["bench"]:
             return bench.main(arguments[1:])
+        if arguments[:1] == ["live"]:
+            from sapnet_stream.live.fleet_command import live_cameras
+
+            return live_cameras(arguments[1:], _live_engine)
         if is_live(arguments):
             # It brings what files never need, as a server of metrics.
             from sapnet_stream.live.command import live
@@ -91,11 +95,11 @@ def _stopping(stop: Stop, most: int) -> Iterator[None]:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sapnet-stream",
-        usage="sapnet-stream [options] INPUT OUTPUT\n       sapnet-stream doctor | bench",
+        usage="sapnet-stream [options] INPUT OUTPUT\n       sapnet-stream doctor | bench | live",
         description="Remove rain from a video, an image, or all of a folder. "
         "OUTPUT's ending names the format.",
-        epilog="Weights: a bundled name or a file; also from $SAPNET_WEIGHTS. Cameras: "
-        "sapnet-stream rtsp:// --help.",
+        epilog="Weights: a bundled name or a file; also from $SAPNET_WEIGHTS. A camera: "
+        "sapnet-stream rtsp:// --help; several: sapnet-stream live --help.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=22, width=80),
         allow_abbrev=False,
     )

@@ -82,6 +82,18 @@ class Channel(Generic[T]):
             self._taken += places
             self._cancellation.condition.notify_all()
 
+    def newest(self, item: T) -> T:
+        """The newest item that is queued, `item` and others dropped for it; `item` where none is.
+
+        For the reader that took `item` and could not use it at once.
+        """
+        with self._cancellation.condition:
+            while self._items:
+                item = self._take()
+                self.dropped += 1
+            self._cancellation.condition.notify_all()
+        return item
+
     def close(self) -> None:
         """Say that no item follows."""
         with self._cancellation.condition:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,6 +39,7 @@ class CameraSettings:
         max_latency_seconds: the age that frames may have in any case.
         rescale: a picture of another size goes on in the size of the first; else each output
             begins another file or connection.
+        name: for people; "" for the address as it may be shown.
     """
 
     source: SourceSettings
@@ -45,6 +47,7 @@ class CameraSettings:
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     max_latency_seconds: float = 0.5
     rescale: bool = False
+    name: str = ""
 
 
 class Camera:
@@ -57,6 +60,7 @@ class Camera:
         on_tick: given the status, once a second.
         on_derained: given each frame before and after, on the thread that derains; what it
             keeps of the one before must be a copy, for the encoder paints over it.
+        device: within it, the device is this job's own; see `Turns`.
     """
 
     def __init__(
@@ -66,11 +70,13 @@ class Camera:
         on_event: Callable[[str], None] = lambda _: None,
         on_tick: Callable[[Status], None] = lambda _: None,
         on_derained: Callable[[LiveFrame, Frame], None] = lambda *_: None,
+        device: AbstractContextManager[None] | None = None,
     ) -> None:
         self._settings = settings
         self._on_event = on_event
         self._on_tick = on_tick
         self._on_derained = on_derained
+        self._device = device or nullcontext()
         self._pipeline = Pipeline()
         switch = self._pipeline.cancellation
         self._pace = Pace(settings.max_latency_seconds)
@@ -124,7 +130,7 @@ class Camera:
         }
         return Status(
             state=stats.state,
-            camera=self._settings.source.address.shown,
+            camera=self._settings.name or self._settings.source.address.shown,
             frames_in=decoder.decoded,
             frames_out=ages.frames,
             dropped=sum(drops.values()),
@@ -187,16 +193,21 @@ class Camera:
         derain: Derain | None = None
         made_for: tuple[int, Way] | None = None
         for live in frames:
-            if self._pace.expired(live.arrival_seconds):
-                self._too_old += 1
-                continue
-            way = self._ladder.way
-            # What remembers earlier frames must not remember those of before an outage.
-            if derain is None or made_for != (live.connection, way):
-                derain, made_for = way.begin(), (live.connection, way)
             self._pace.begin()
-            clean = derain(live.frame)
-            self._pace.end()
+            with self._device:
+                # While other cameras had it, newer ones may have come: where some are dropped
+                # anyway, the older; where not, each has its turn.
+                if self._pace.slow:
+                    live = self._frames.newest(live)
+                if not self._pace.turn(live.arrival_seconds):
+                    self._too_old += 1
+                    continue
+                way = self._ladder.way
+                # What remembers earlier frames must not remember those of before an outage.
+                if derain is None or made_for != (live.connection, way):
+                    derain, made_for = way.begin(), (live.connection, way)
+                clean = derain(live.frame)
+                self._pace.end()
             self._on_derained(live, clean)
             yield replace(live, frame=clean)
 

@@ -1,4 +1,4 @@
-"""What a camera job says on standard error: a line that changes, or one JSON object a line.
+"""What camera jobs say on standard error: lines that change, or one JSON object a line.
 
 The objects of `--log json`; keys are added, never renamed or removed:
 
@@ -6,7 +6,8 @@ The objects of `--log json`; keys are added, never renamed or removed:
 - status, once a second: the values of `sapnet_stream.live.status.Status`, buckets left out;
 - error, stopped: `text`, `exit_status`.
 
-All have `time`, of UTC, as in "2026-11-26T09:30:00.123+00:00".
+All have `time`, of UTC, as in "2026-11-26T09:30:00.123+00:00", and where there are several
+cameras all but what is said of the whole program have `camera`, its name.
 """
 
 import json
@@ -25,10 +26,13 @@ from sapnet_stream.live.status import Status
 # Off a terminal nobody sees a line change.
 LINE_SECONDS = 10.0
 _ERASE = "\r\x1b[2K"
+_ERASE_ABOVE = "\x1b[A\x1b[2K"
 
 
 class Console:
-    """Says what happens to a camera job; from any thread.
+    """Says what happens to one camera job or several; from any thread.
+
+    Of several, each has a name, and a status line of its own; of one the name is "".
 
     Args:
         redactor: takes out what must not be shown.
@@ -37,7 +41,7 @@ class Console:
         file: where to; standard error where None.
 
     Attributes:
-        said: the last change, cleaned; "" before the first.
+        said: the last change, cleaned, by the camera's name.
     """
 
     def __init__(
@@ -49,46 +53,59 @@ class Console:
         self._file = file or sys.stderr
         self._live = not self._json and not quiet and self._file.isatty()
         self._lock = threading.Lock()
-        self._line = ""
-        self._said_seconds = time.monotonic()
+        self._lines: dict[str, str] = {}
+        self._drawn = 0
+        self._began_seconds = time.monotonic()
+        self._said_seconds: dict[str, float] = {}
         self._gone = False
-        self.said = ""
+        self.said: dict[str, str] = {}
 
-    def event(self, text: str) -> None:
+    def event(self, text: str, camera: str = "") -> None:
         """Say what changed."""
-        self.said = self._clean(text)
+        self.said[camera] = self._clean(text)
         if not self._quiet:
-            self._say("event", text)
+            self._say("event", text, camera)
 
-    def status(self, status: Status) -> None:
+    def status(self, status: Status, camera: str = "") -> None:
         """Show how it is going."""
         if self._quiet:
             return
+        line = f"{_named(camera)}{status}"
+        now = time.monotonic()
         if self._json:
             self._write(self._object("status", **_values(status)))
         elif self._live:
             with self._lock:
                 # One that is broken in two cannot be erased.
-                self._line = self._clean(str(status))[: shutil.get_terminal_size().columns - 1]
-                self._print(f"{_ERASE}{self._line}")
-        elif time.monotonic() - self._said_seconds >= LINE_SECONDS:
-            self._said_seconds = time.monotonic()
-            self._write(self._clean(str(status)))
+                line = self._clean(line)[: shutil.get_terminal_size().columns - 1]
+                self._lines[camera] = line
+                self._draw()
+        elif now - self._said_seconds.get(camera, self._began_seconds) >= LINE_SECONDS:
+            self._said_seconds[camera] = now
+            self._write(self._clean(line))
 
     def shown(self, status: Status) -> dict[str, Any]:
         """The values of a status, cleaned, by name."""
         return {name: self._cleaned(each) for name, each in _values(status).items()}
 
-    def end(self, kind: str, text: str, exit_status: int) -> None:
-        """Say why the job ends, "error" or "stopped", even when quiet."""
-        self._line = ""
-        self._say(kind, text, exit_status=exit_status)
+    def end(self, kind: str, text: str, exit_status: int, camera: str = "") -> None:
+        """Say why a job ends, "error" or "stopped", even when quiet; without a name, why all do."""
+        self.said[camera] = self._clean(text)
+        self.clear(camera)
+        self._say(kind, text, camera, exit_status=exit_status)
 
-    def _say(self, kind: str, text: str, **values: object) -> None:
+    def clear(self, camera: str = "") -> None:
+        """Draw the status line of a camera no more; without a name, none."""
+        with self._lock:
+            for name in [camera] if camera else list(self._lines):
+                self._lines.pop(name, None)
+
+    def _say(self, kind: str, text: str, camera: str, **values: object) -> None:
         if self._json:
-            self._write(self._object(kind, text=text, **values))
+            named = {"camera": camera} if camera else {}
+            self._write(self._object(kind, **named, text=text, **values))
         else:
-            self._write(f"sapnet-stream: {self._clean(text)}")
+            self._write(f"sapnet-stream: {self._clean(_named(camera) + text)}")
 
     def _object(self, kind: str, **values: object) -> str:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -107,8 +124,15 @@ class Console:
 
     def _write(self, line: str) -> None:
         with self._lock:
-            erase = _ERASE if self._live else ""
-            self._print(f"{erase}{line}\n{self._line}")
+            self._draw(f"{line}\n")
+
+    def _draw(self, above: str = "") -> None:
+        """The lines that change anew, below what stays."""
+        erase = _ERASE + _ERASE_ABOVE * (self._drawn - 1) if self._live else ""
+        # What has scrolled away cannot be erased.
+        lines = list(self._lines.values())[: shutil.get_terminal_size().lines - 1]
+        self._drawn = len(lines)
+        self._print(erase + above + "\n".join(lines))
 
     def _print(self, text: str) -> None:
         """Where nobody listens any more, the job goes on in silence."""
@@ -119,6 +143,10 @@ class Console:
             self._file.flush()
         except OSError:
             self._gone = True
+
+
+def _named(camera: str) -> str:
+    return camera and f"{camera}: "
 
 
 def _values(status: Status) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What Prometheus reads of a camera job."""
+"""What Prometheus reads of camera jobs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -34,69 +34,74 @@ _GAUGES = {
 
 
 class CameraCollector(Collector):
-    """Turns a status into metrics, each time they are asked for.
+    """Turns statuses into metrics, each time they are asked for.
 
     Args:
-        status: gives the status.
+        statuses: gives the status of each camera.
     """
 
-    def __init__(self, status: Callable[[], Status]) -> None:
-        self._status = status
+    def __init__(self, statuses: Callable[[], Sequence[Status]]) -> None:
+        self._statuses = statuses
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, all labelled with the camera as it may be shown."""
-        status = self._status()
-        camera = [status.camera]
+        statuses = self._statuses()
         for name, text in _COUNTS.items():
             counter = CounterMetricFamily(f"sapnet_{name}", text, labels=["camera"])
-            counter.add_metric(camera, getattr(status, name))
+            for status in statuses:
+                counter.add_metric([status.camera], getattr(status, name))
             yield counter
-        drops = CounterMetricFamily(
-            "sapnet_drops", "What was dropped, by cause.", labels=["camera", "cause"]
-        )
-        for cause, count in status.drops.items():
-            drops.add_metric([status.camera, cause], count)
-        yield drops
         for name, text in _GAUGES.items():
             gauge = GaugeMetricFamily(f"sapnet_{name}", text, labels=["camera"])
-            gauge.add_metric(camera, getattr(status, name))
+            for status in statuses:
+                gauge.add_metric([status.camera], getattr(status, name))
             yield gauge
-        states = GaugeMetricFamily(
-            "sapnet_state", "1 for what the source is doing.", labels=["camera", "state"]
-        )
-        for state in State:
-            states.add_metric([status.camera, state.value], float(status.state == state))
-        yield states
-        ages = HistogramMetricFamily(
-            "sapnet_age_seconds", "Age of frames when they were encoded.", labels=["camera"]
-        )
-        buckets = [(_edge(edge), count) for edge, count in status.age_buckets]
-        ages.add_metric(camera, buckets, status.age_sum_seconds)
-        yield ages
-        waits = CounterMetricFamily(
-            "sapnet_stage_wait_seconds", "Time without input.", labels=["camera", "stage"]
-        )
-        for wait in status.waits:
-            waits.add_metric([status.camera, wait.stage], wait.seconds)
-        yield waits
-        yield from _outputs(status)
+        yield from _parts(statuses)
+        yield from _outputs(statuses)
         if torch.cuda.is_available():
             memory = GaugeMetricFamily("sapnet_device_memory_bytes", "In use on the GPU.")
             memory.add_metric([], torch.cuda.memory_allocated())
             yield memory
 
 
-def _outputs(status: Status) -> Iterator[Metric]:
+def _parts(statuses: Sequence[Status]) -> Iterator[Metric]:
+    """What each camera has several of."""
+    drops = CounterMetricFamily(
+        "sapnet_drops", "What was dropped, by cause.", labels=["camera", "cause"]
+    )
+    states = GaugeMetricFamily(
+        "sapnet_state", "1 for what the source is doing.", labels=["camera", "state"]
+    )
+    ages = HistogramMetricFamily(
+        "sapnet_age_seconds", "Age of frames when they were encoded.", labels=["camera"]
+    )
+    waits = CounterMetricFamily(
+        "sapnet_stage_wait_seconds", "Time without input.", labels=["camera", "stage"]
+    )
+    for status in statuses:
+        for cause, count in status.drops.items():
+            drops.add_metric([status.camera, cause], count)
+        for state in State:
+            states.add_metric([status.camera, state.value], float(status.state == state))
+        buckets = [(_edge(edge), count) for edge, count in status.age_buckets]
+        ages.add_metric([status.camera], buckets, status.age_sum_seconds)
+        for wait in status.waits:
+            waits.add_metric([status.camera, wait.stage], wait.seconds)
+    yield from (drops, states, ages, waits)
+
+
+def _outputs(statuses: Sequence[Status]) -> Iterator[Metric]:
     labels = ["camera", "output"]
     up = GaugeMetricFamily("sapnet_output_up", "1 while an output is sent to.", labels=labels)
     sent = CounterMetricFamily("sapnet_output_sent", "Packets sent.", labels=labels)
     skipped = CounterMetricFamily("sapnet_output_skipped", "Packets left out.", labels=labels)
-    for number, output in enumerate(status.outputs, 1):
-        # Two outputs may look the same once their keys are hidden.
-        names = [status.camera, f"{number} {output.output}"]
-        up.add_metric(names, float(output.state == "running"))
-        sent.add_metric(names, output.sent)
-        skipped.add_metric(names, output.skipped)
+    for status in statuses:
+        for number, output in enumerate(status.outputs, 1):
+            # Two outputs may look the same once their keys are hidden.
+            names = [status.camera, f"{number} {output.output}"]
+            up.add_metric(names, float(output.state == "running"))
+            sent.add_metric(names, output.sent)
+            skipped.add_metric(names, output.skipped)
     yield from (up, sent, skipped)
 
 
@@ -104,9 +109,9 @@ def _edge(seconds: float) -> str:
     return "+Inf" if seconds == float("inf") else f"{seconds:g}"
 
 
-def metrics_of(status: Callable[[], Status]) -> Callable[[], bytes]:
-    """A function that writes the metrics of a job and of this process."""
+def metrics_of(statuses: Callable[[], Sequence[Status]]) -> Callable[[], bytes]:
+    """A function that writes the metrics of all cameras and of this process."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(CameraCollector(status))
+    registry.register(CameraCollector(statuses))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)

@@ -38,8 +38,11 @@ class Pace:
         self._now = now
         self._arrivals: deque[float] = deque(maxlen=_MOST_ARRIVALS)
         self._frames: deque[float] = deque(maxlen=_MEASURED)
+        # Of these, the time on the device alone.
+        self._turns: deque[float] = deque(maxlen=_MEASURED)
         self._first_seconds: float | None = None
         self._began_seconds: float | None = None
+        self._turn_seconds = 0.0
         self._ended_seconds = now()
         self.slow = False
 
@@ -51,19 +54,37 @@ class Pace:
         self._arrivals.append(now)
 
     def begin(self) -> None:
-        """The device begins a frame."""
+        """A frame waits for the device, which other cameras may be using."""
         self._began_seconds = self._now()
+
+    def turn(self, arrival_seconds: float) -> bool:
+        """The device is free for a frame that arrived then; False where it is too old by now.
+
+        Where no frame was derained for long before the wait, none is too old.
+        """
+        assert self._began_seconds is not None
+        self._turn_seconds = self._now()
+        starved = self._began_seconds - self._ended_seconds > STARVED_SECONDS
+        if not self._turns or starved:
+            return True
+        left = self.bound_seconds - statistics.median(self._turns)
+        if self._turn_seconds - arrival_seconds <= left:
+            return True
+        self._began_seconds = None
+        return False
 
     def end(self) -> None:
         """It has finished it."""
         assert self._began_seconds is not None
         self._ended_seconds = self._now()
         self._frames.append(self._ended_seconds - self._began_seconds)
+        self._turns.append(self._ended_seconds - self._turn_seconds)
         self._began_seconds = None
 
     def forget(self) -> None:
         """What follows is derained in another way."""
         self._frames.clear()
+        self._turns.clear()
         self.slow = False
         self.resume()
 
@@ -85,7 +106,10 @@ class Pace:
 
     @property
     def frame_seconds(self) -> float:
-        """What a frame takes: the median of the last few, or the first one's time so far."""
+        """What a frame takes, the wait for the device included.
+
+        The median of the last few, or the first one's time so far.
+        """
         if self._frames:
             return statistics.median(tuple(self._frames))
         return 0.0 if (began := self._began_seconds) is None else self._now() - began
@@ -105,7 +129,7 @@ class Pace:
         return f"{takes} and becomes {self.bound_seconds:.2g} s old at most ({reason})"
 
     def expired(self, arrival_seconds: float) -> bool:
-        """Whether a frame that arrived then would be older than the bound if it were begun now.
+        """Whether a frame that arrived then would become older than the bound from now on.
 
         Where no frame was derained for long, none is too old.
         """

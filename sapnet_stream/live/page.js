@@ -16,6 +16,10 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const stage = at("stage"), divider = at("divider"), canvas = at("picture");
 const brush = canvas.getContext("2d", {alpha: false});
 
+// Of several cameras the address names one.
+const chosen = new URLSearchParams(location.search).get("camera");
+const which = chosen === null ? "" : `camera=${encodeURIComponent(chosen)}`;
+
 let token = sessionStorage.getItem("token") || "";
 let locked = false, shares = 50, samples = [], pair = null;
 
@@ -24,7 +28,7 @@ function takeToken() {
   if (location.hash.length < 2) return;
   const hash = location.hash.slice(1);
   try { keepToken(decodeURIComponent(hash)); } catch { keepToken(hash); }
-  history.replaceState(null, "", location.pathname);
+  history.replaceState(null, "", location.pathname + location.search);
 }
 
 function keepToken(text) {
@@ -52,7 +56,7 @@ async function followPictures() {
         await sleep(200);
         continue;
       }
-      const answer = await ask(`picture?seen=${seen}`);
+      const answer = await ask(`picture?seen=${seen}&${which}`);
       const body = await answer.blob(), length = Number(answer.headers.get("Before-Bytes"));
       if (!length) continue;
       const next = await Promise.all([body.slice(0, length), body.slice(length)].map((each) => createImageBitmap(each)));
@@ -69,7 +73,7 @@ async function followPictures() {
 async function followStatus() {
   for (;;) {
     try {
-      if (!locked) report(await (await ask("status")).json());
+      if (!locked) report(await (await ask(`status?${which}`)).json());
     } catch {
       samples = [];
       if (!locked) tell("silent", "This page goes on by itself when it does.");
@@ -128,6 +132,7 @@ function report(status) {
   const first = samples[0], seconds = (now - first.now) / 1000;
   const rate = (name) => seconds ? ((status[name] - first.status[name]) / seconds).toFixed(1) : "–";
   write("camera", status.camera);
+  links(status.cameras, status.camera);
   write("in", rate("frames_in"));
   write("out", rate("frames_out"));
   write("age", span(status.age_seconds));
@@ -175,6 +180,21 @@ function outputs(all) {
     text.textContent = state.replace("-", " ");
     text.className = state === "running" ? "" : "high";
   });
+}
+
+// To the other cameras, where there are several.
+function links(names, shown) {
+  const nav = at("cameras");
+  nav.hidden = names.length < 2;
+  if (nav.hidden || nav.dataset.shown === JSON.stringify([names, shown])) return;
+  nav.dataset.shown = JSON.stringify([names, shown]);
+  nav.replaceChildren(...names.map((name) => {
+    const link = document.createElement("a");
+    link.textContent = name;
+    link.href = `?camera=${encodeURIComponent(name)}`;
+    if (name === shown) link.setAttribute("aria-current", "page");
+    return link;
+  }));
 }
 
 // The rows of a list, as many as are needed.

@@ -24,7 +24,13 @@ class Redactor:
     """
 
     def __init__(self, addresses: Iterable[Address] = (), typed: Iterable[str] = ()) -> None:
-        hidden: dict[str, str] = {}
+        self._hidden: dict[str, str] = {}
+        self._pattern: re.Pattern[str] | None = None
+        self.hide(addresses, typed)
+
+    def hide(self, addresses: Iterable[Address] = (), typed: Iterable[str] = ()) -> None:
+        """Take these out from now on, too."""
+        hidden = dict(self._hidden)
         for text in typed:
             scheme, colon, rest = text.partition("://")
             if rest:
@@ -40,6 +46,7 @@ class Redactor:
                 for text in (*_written(both), *_written(secret), basic):
                     if len(text) >= LEAST_SECRET:
                         hidden.setdefault(text, HIDDEN)
+        # Other threads may be cleaning: whatever their pattern finds is there.
         self._hidden = hidden
         # The longest first: a part of a secret may be another.
         longest = sorted(hidden, key=len, reverse=True)

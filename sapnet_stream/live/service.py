@@ -1,10 +1,11 @@
-"""What systemd is told of a camera job: that it began, and that it makes progress.
+"""What systemd is told of camera jobs: that they began, and that they make progress.
 
 The protocol of sd_notify(3): datagrams to the socket that the service manager names.
 """
 
 import os
 import socket
+from collections.abc import Sequence
 
 from sapnet_stream.live.source import State
 from sapnet_stream.live.status import Status
@@ -20,16 +21,19 @@ class Service:
         self._ready = False
         self._frames = 0
 
-    def tick(self, status: Status) -> None:
+    def tick(self, statuses: Sequence[Status]) -> None:
         """Say that all is well; say nothing where frames come in and none goes out.
 
-        A camera that is away is no reason to start the program again.
+        A camera that is away is no reason to start the program again, and neither is one of
+        several that is stuck: the others go on.
         """
         if not self._ready:
             self._ready = True
             self._tell("READY=1")
-        if status.frames_out != self._frames or status.state != State.RUNNING:
-            self._frames = status.frames_out
+        frames = sum(status.frames_out for status in statuses)
+        running = any(status.state == State.RUNNING for status in statuses)
+        if frames != self._frames or not running:
+            self._frames = frames
             self._tell("WATCHDOG=1")
 
     def _tell(self, text: str) -> None:

@@ -64,6 +64,17 @@ def test_a_channel_of_the_newest_never_waits_and_counts_what_it_drops() -> None:
     assert channel.dropped == 8 and channel.put_wait_seconds < 1
 
 
+def test_a_reader_that_waited_elsewhere_takes_the_newest() -> None:
+    channel: Channel[int] = Channel(3, Cancellation(), newest=True)
+    assert channel.newest(7) == 7
+    for item in range(3):
+        channel.put(item)
+    assert (channel.newest(7), channel.dropped) == (2, 3), "what the reader holds is dropped too"
+    channel.put(5)
+    channel.close()
+    assert list(channel) == [5]
+
+
 def test_large_items_take_several_places_and_one_always_fits() -> None:
     channel: Channel[int] = Channel(10, Cancellation(), newest=True, places=lambda item: item)
     for item in (4, 3, 3):

@@ -13,6 +13,7 @@ from sapnet_stream.live.ladder import Way
 from sapnet_stream.live.output import Output
 from tests.stream.live.job import Nothing, Run
 from tests.stream.live.loopback import Camera, Proxy, Refuser, wait_until
+from tests.stream.live.program import Program
 from tests.stream.live.reader import Reader
 
 
@@ -102,3 +103,20 @@ def read() -> Iterator[Callable[..., Reader]]:
     yield begin
     for reader in readers:
         reader.stop()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """A function that starts the command."""
+    programs: list[Program] = []
+
+    def start(*arguments: Any, stdin: Path | None = None, **environment: str) -> Program:
+        number = len(programs)
+        files = [stdin or Path("/dev/null"), *(tmp_path / f"{n}-{number}" for n in ("out", "log"))]
+        programs.append(Program(files, [str(each) for each in arguments], environment))
+        return programs[-1]
+
+    yield start
+    for each in programs:
+        each.process.kill()
+        each.process.join()

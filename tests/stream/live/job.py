@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -38,16 +39,20 @@ class Run:
         outputs: list[Output],
         ways: list[Way],
         rescale: bool,
+        device: AbstractContextManager[None] | None = None,
+        name: str = "",
         **wishes: Any,
     ) -> None:
+        self.name = name
         self.events: list[str] = []
         self.ticks: list[Status] = []
         self.error: Exception | None = None
         address = parse_address(source, "input") if isinstance(source, str) else source
         settings = SourceSettings(address, **{"cap_seconds": 0.5, **wishes})
-        job = CameraSettings(settings, tuple(outputs), rescale=rescale)
+        job = CameraSettings(settings, tuple(outputs), rescale=rescale, name=name)
         self.preview = Preview()
-        self.camera = Camera(job, ways, self.events.append, self.ticks.append, self.preview.show)
+        told = self.events.append, self.ticks.append, self.preview.show
+        self.camera = Camera(job, ways, *told, device)
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 

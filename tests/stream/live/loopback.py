@@ -41,7 +41,7 @@ class Camera:
         self.start()
 
     def url(self, name: str, port: int | None = None) -> str:
-        return f"rtsp://127.0.0.1:{port or self.port}/{name}/play_count=0"
+        return f"rtsp://127.0.0.1:{port or self.port}/{name}/play_count_0"
 
     def start(self) -> None:
         """Serve, on the same port as before."""

@@ -45,6 +45,39 @@ def test_on_a_terminal_there_is_one_line_that_changes(monkeypatch: pytest.Monkey
     )
 
 
+def test_several_cameras_have_a_line_each_below_what_stays() -> None:
+    file = Terminal()
+    shown = console("text", file)
+    shown.status(status(), "yard")
+    shown.status(status(), "gate")
+    shown.event("connected", "gate")
+    shown.end("error", "no", 3, "yard")
+    shown.status(status(frames_out=1), "gate")
+    drawn = file.getvalue().replace("\r\x1b[2K", "|").replace("\x1b[A\x1b[2K", "^")
+    line = "running: 0 frames, 0 frames/s in, age 0.00 s; b backing-off"
+    assert drawn == (
+        f"|yard: {line}"
+        f"|yard: {line}\ngate: {line}"
+        f"|^sapnet-stream: gate: connected\nyard: {line}\ngate: {line}"
+        f"|^sapnet-stream: yard: no\ngate: {line}"
+        f"|gate: {line.replace('0 frames,', '1 frames,')}"
+    )
+    assert shown.said == {"gate": "connected", "yard": "no"}
+    shown.clear("gate")
+    shown.event("stopped")
+    assert file.getvalue().endswith("stopped\n")
+
+
+def test_more_lines_than_the_terminal_has_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINES", "4")
+    file = Terminal()
+    shown = console("text", file)
+    for number in range(9):
+        shown.status(status(), f"camera {number}")
+    last = file.getvalue().rpartition("\r")[2]
+    assert last.count("\x1b[A") == 2 and last.count("camera") == 3
+
+
 def test_elsewhere_there_are_lines_now_and_then() -> None:
     file = io.StringIO()
     shown = console("text", file)
@@ -64,6 +97,11 @@ def test_json_is_one_object_a_line() -> None:
     assert (first["event"], first["frames_in"], first["outputs"][0]["sent"]) == ("status", 3, 9)
     assert (second["event"], second["text"]) == ("event", "lost rtsp://cam/x")
     assert (third["text"], third["exit_status"]) == ('*** "quoted"', 3)
+    assert "camera" not in second
+    shown.event(f"lost {CAMERA.url}", "yard")
+    shown.end("error", "no", 3, "yard")
+    for text in file.getvalue().splitlines()[3:]:
+        assert json.loads(text)["camera"] == "yard"
 
 
 def test_a_password_like_a_number_or_a_key_breaks_no_json() -> None:

@@ -14,13 +14,16 @@ import pytest
 import torch
 from prometheus_client.parser import text_string_to_metric_families
 
+from sapnet_stream.live.cameras_file import WHOLE, read_cameras
 from sapnet_stream.live.metrics import metrics_of
 from sapnet_stream.live.options import parser
+from sapnet_stream.live.redact import Redactor
 from sapnet_stream.live.service import Service
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "configs" / "deploy"
 UNIT = DEPLOY / "sapnet-stream@.service"
+UNITS = (UNIT, DEPLOY / "sapnet-stream-cameras.service")
 
 
 def options(text: str) -> set[str]:
@@ -42,7 +45,7 @@ def test_the_dashboard_asks_for_metrics_that_are_served(
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 0)
     job = run(camera.url("camera.mp4"))
     eventually(lambda: job.status.frames_out > 0)
-    families = list(text_string_to_metric_families(metrics_of(lambda: job.status)().decode()))
+    families = list(text_string_to_metric_families(metrics_of(lambda: [job.status])().decode()))
     served = {family.name for family in families}
     served |= {sample.name for family in families for sample in family.samples}
     # A job without outputs serves nothing of them, but says that there are such metrics.
@@ -61,12 +64,29 @@ def test_the_unit_gives_options_that_there_are_and_no_password() -> None:
     assert options(command[0]) <= known() and "--password-file %d/password" in command[0]
 
 
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+def test_the_example_of_several_cameras_is_taken_and_the_unit_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = DEPLOY / "cameras.yaml"
+    path = tmp_path / example.name
+    path.write_text(example.read_text().replace("/var/lib/sapnet-stream", str(tmp_path)))
+    for name in ("YARD", "GATE"):
+        monkeypatch.setenv(name, "pass-word")
+    file = read_cameras(path, Redactor())
+    assert list(file.cameras) == ["yard", "gate"] and file.warning is None
+    # It says which options are for all.
+    assert all(re.search(rf"\b{name}\b", example.read_text()) for name in WHOLE)
+    command = re.findall(r"^ExecStart=(.*)$", UNITS[1].read_text(), re.MULTILINE)
+    assert command == [f"/usr/local/bin/sapnet-stream live /etc/sapnet-stream/{example.name}"]
+
+
+@pytest.mark.parametrize("source", UNITS, ids=lambda path: path.name)
+def test_systemd_takes_the_unit(source: Path, tmp_path: Path) -> None:
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("needs systemd-analyze")
-    text = UNIT.read_text().replace("/usr/local/bin/sapnet-stream", sys.executable)
-    unit = tmp_path / UNIT.name.replace("@", "@yard")
+    text = source.read_text().replace("/usr/local/bin/sapnet-stream", sys.executable)
+    unit = tmp_path / source.name.replace("@", "@yard")
     unit.write_text(text)
     done = subprocess.run([program, "verify", str(unit)], capture_output=True, text=True)
     said = [line for line in done.stderr.splitlines() if "sapnet" in line]
@@ -99,12 +119,18 @@ def test_systemd_hears_of_progress_and_not_of_a_hang(
         manager.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         service, status = Service(), job.status
-        service.tick(status)
+        service.tick([status])
         assert [manager.recv(99) for _ in range(2)] == [b"READY=1", b"WATCHDOG=1"]
-        service.tick(status)
+        service.tick([status])
         with pytest.raises(BlockingIOError):
             manager.recv(99)
         eventually(lambda: job.status.frames_out > status.frames_out)
-        service.tick(job.status)
+        service.tick([job.status])
         assert manager.recv(99) == b"WATCHDOG=1"
-    service.tick(job.status)
+        # Of several cameras one that is stuck is no reason to end the others.
+        stuck = job.status
+        service.tick([stuck, job.status])
+        eventually(lambda: job.status.frames_out > stuck.frames_out)
+        service.tick([stuck, job.status])
+        assert [manager.recv(99) for _ in range(2)] == [b"WATCHDOG=1"] * 2
+    service.tick([job.status])

@@ -155,7 +155,7 @@ def test_metrics_of_a_running_camera(
 ) -> None:
     job = run(camera.url("camera.mp4"))
     eventually(lambda: job.status.frames_out > 20)
-    families = text_string_to_metric_families(metrics_of(lambda: job.status)().decode())
+    families = text_string_to_metric_families(metrics_of(lambda: [job.status])().decode())
     samples = {
         (
             sample.name,

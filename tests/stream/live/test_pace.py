@@ -26,6 +26,7 @@ def run(pace: Pace, time: Time, seconds: float, rate: float, frame_seconds: floa
         if time.now >= free:
             begin = time.now
             pace.begin()
+            assert pace.turn(begin)
             time.now = begin + frame_seconds
             pace.end()
             free, time.now = begin + frame_seconds, begin
@@ -57,6 +58,29 @@ def test_a_frame_that_cannot_be_shown_in_time_is_not_begun() -> None:
     assert not pace.expired(time.now - 60)
     pace.begin()
     assert pace.expired(time.now - 60)
+
+
+def test_the_bound_counts_the_turns_of_others_and_what_is_left_does_not() -> None:
+    time = Time()
+    pace = Pace(0.5, time)
+    for _ in range(9):
+        # Three others come first.
+        pace.begin()
+        time.now += 0.3
+        assert pace.turn(time.now)
+        time.now += 0.1
+        pace.end()
+    assert pace.frame_seconds == pytest.approx(0.4)
+    assert pace.bound_seconds == pytest.approx(1.0)
+    # Before its turn a frame has the others' before it, then only its own.
+    assert not pace.expired(time.now - 0.59) and pace.expired(time.now - 0.61)
+    for age, taken in {0.89: True, 0.91: False}.items():
+        pace.begin()
+        assert pace.turn(time.now - age) == taken
+    time.now += STARVED_SECONDS + 0.5
+    pace.begin()
+    time.now += 2
+    assert pace.turn(time.now - 60)
 
 
 def test_a_device_that_is_too_slow_is_said_within_ten_seconds_with_figures_once() -> None:

@@ -76,3 +76,12 @@ def test_stream_keys_and_queries_are_secret() -> None:
     redactor = Redactor([push])
     assert redactor.clean("sent key-123 and tok-456") == "sent *** and ***"
     assert redactor.clean(push.url) == "rtmp://live/app/***?***"
+
+
+@given(PASSWORDS.filter(lambda password: len(password) >= 4))
+def test_what_is_learnt_later_is_hidden_and_what_was_known_stays_so(password: str) -> None:
+    first, later = camera("first-word"), Address("rtsp", "other", "/s", "ann", password)
+    redactor = Redactor([first])
+    redactor.hide([later], [later.url])
+    text = f"{first.url} {first.password} {later.url} {password}"
+    assert redactor.clean(text) == f"{first.shown} *** {later.shown} ***"

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 
 from sapnet_stream.live.address import parse_address
 from sapnet_stream.live.console import Console
-from sapnet_stream.live.page import FILES, preview_pages
+from sapnet_stream.live.page import FILES, View, preview_pages
 from sapnet_stream.live.redact import Redactor
 from sapnet_stream.live.server import serving
 from sapnet_stream.live.template import FLUSH_PACKETS
@@ -196,14 +197,15 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page() -> Callable[..., AbstractContextManager[str]]:
-    """A function that serves a job's page, and gives its address."""
+    """A function that serves the page of one job or several, and gives its address."""
     secret = parse_address("rtsp://joe:pass-word@cam/x", "input")
 
     @contextmanager
-    def serve(job: Any, token: str | None = None, port: int = 0) -> Iterator[str]:
+    def serve(*jobs: Any, token: str | None = None, port: int = 0) -> Iterator[str]:
         console = Console(Redactor([secret]), "text", quiet=True)
         console.event(f"lost {secret.url}")
-        pages = preview_pages(job.preview, lambda: job.status, console)
+        views = {job.name: View(job.preview, partial(getattr, job, "status")) for job in jobs}
+        pages = preview_pages(lambda: views, console)
         with serving("--preview", ("127.0.0.1", port), pages, token, FILES) as port:
             yield f"http://127.0.0.1:{port}/"
 

@@ -100,7 +100,7 @@ def test_the_token_is_typed_or_follows_the_address_and_is_not_left_there(
     tab: Any, camera: Any, run: Callable[..., Any], eventually: Callable[..., None], page: Page
 ) -> None:
     job = run(camera.url("camera.mp4"))
-    with page(job, "t0ken %") as url:
+    with page(job, token="t0ken %") as url:
         tab.open(url, 360, 740, phone=True)
         eventually(lambda: "needs the token" in tab.text("note"))
         for typed, state in (("wrong", "Locked"), ("t0ken %", "Live")):
@@ -112,6 +112,28 @@ def test_the_token_is_typed_or_follows_the_address_and_is_not_left_there(
         tab.open(f"{url}#t0ken%20%25", 360, 740)
         eventually(lambda: tab.text("state") == "Live", "by the address")
         assert tab.look("location.href") == url
+    tab.complaints.clear()
+
+
+def test_of_several_cameras_each_has_its_page_and_links_lead_to_the_others(
+    tab: Any, camera: Any, run: Callable[..., Any], eventually: Callable[..., None], page: Page
+) -> None:
+    yard = run(camera.url("camera.mp4"), ways=[Way("dark", lambda: dark)], name="yard")
+    gate = run("rtsp://127.0.0.1:1/x", name="Tür.2")
+    with page(yard, gate, token="t0ken") as url:
+        tab.open(f"{url}#t0ken", 360, 740, phone=True)
+        eventually(lambda: tab.text("state") == "Live" and divided_at(tab, 50), "a picture")
+        assert tab.text("camera") == "yard" and "yard" in tab.text("cameras")
+        links = "[...at('cameras').children].map((link) => [link.textContent, link.ariaCurrent])"
+        assert tab.look(links) == [["yard", "page"], ["Tür.2", None]]
+        assert tab.look("document.documentElement.scrollWidth") == 360
+        tab.look("at('cameras').lastChild.click()")
+        eventually(lambda: tab.look("location.search") == "?camera=T%C3%BCr.2")
+        eventually(lambda: tab.look("typeof at") == "function" and tab.text("camera") == "Tür.2")
+        eventually(lambda: "The camera is not there" in tab.text("note"), "the other's state")
+        assert tab.look(links) == [["yard", None], ["Tür.2", "page"]]
+        tab.open(f"{url}?camera=yard", 800, 600)
+        eventually(lambda: tab.text("state") == "Live" and divided_at(tab, 50), "a picture")
     tab.complaints.clear()
 
 

@@ -148,7 +148,7 @@ def test_without_the_token_only_the_empty_page_is_given(
     run: Callable[..., Any], page: Page
 ) -> None:
     job = run("rtsp://127.0.0.1:1/x")
-    with page(job, "t0ken") as url:
+    with page(job, token="t0ken") as url:
         for path, (_, kind) in FILES.items():
             body, headers = get(url + path[1:])
             assert headers["Content-Type"].startswith(kind) and b"t0ken" not in body

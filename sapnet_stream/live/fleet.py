@@ -1,0 +1,175 @@
+"""Several cameras in one process, each a job of its own, on one device."""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sapnet_stream.errors import SapnetError
+from sapnet_stream.flow import Cancelled
+from sapnet_stream.live.camera import Camera
+from sapnet_stream.live.cameras_file import Entry
+from sapnet_stream.live.console import Console
+from sapnet_stream.live.ladder import Way
+from sapnet_stream.live.page import View
+from sapnet_stream.live.preview import Preview
+from sapnet_stream.live.source import State
+from sapnet_stream.live.status import Status
+from sapnet_stream.live.turns import Turns
+
+_WAIT_SECONDS = 0.1
+WaysOf = Callable[[Entry], Sequence[Way]]
+
+
+class Member:
+    """One camera on a thread of its own; whatever becomes of it, the others do not notice.
+
+    Args:
+        name: of the camera.
+        entry: what it does.
+        ways: how it is derained.
+        turns: of the device.
+        console: told what changes, under the camera's name.
+
+    Attributes:
+        entry: what it does.
+        exit_status: 0 while it runs and where its source ended; otherwise see `SapnetError`.
+        view: of the camera.
+    """
+
+    def __init__(
+        self, name: str, entry: Entry, ways: Sequence[Way], turns: Turns, console: Console
+    ) -> None:
+        self.entry = entry
+        self.exit_status = 0
+        self._name = name
+        self._console = console
+        self._turn = turns.join()
+        preview = Preview()
+        self._camera = Camera(
+            entry.settings,
+            ways,
+            lambda text: console.event(text, name),
+            lambda status: console.status(status, name),
+            preview.show,
+            self._turn,
+        )
+        self.view = View(preview, lambda: self.status)
+        self._thread = threading.Thread(target=self._run, name=f"sapnet-camera {name}")
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return not self._thread.is_alive()
+
+    @property
+    def status(self) -> Status:
+        """How it is going; one that failed has ended, whatever it did before."""
+        status = self._camera.status
+        return replace(status, state=State.ENDED) if self.ended else status
+
+    def cancel(self) -> None:
+        """End it; its files are completed. May be repeated."""
+        self._turn.leave()
+        self._camera.cancel()
+
+    def _run(self) -> None:
+        try:
+            self._camera.run()
+            self._tell(str(self._camera.status))
+        except Cancelled:
+            self._tell(f"stopped; {self._camera.status}")
+        except SapnetError as error:
+            self._fail(str(error), error.exit_code)
+        except Exception as error:  # noqa: BLE001 - told, and the end of this camera alone
+            # Not its text, which may hold an address.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(place.filename).name}:{place.lineno}"
+            self._fail(f"{type(error).__name__} at {where}, a mistake in sapnet-stream", 1)
+        finally:
+            self._turn.leave()
+
+    def _tell(self, text: str) -> None:
+        self._console.clear(self._name)
+        self._console.event(text, self._name)
+
+    def _fail(self, text: str, exit_status: int) -> None:
+        self.exit_status = exit_status
+        self._console.end("error", text, exit_status, self._name)
+
+
+class Fleet:
+    """Keeps the cameras running that are wanted, and no others.
+
+    Args:
+        ways_of: how a camera is derained.
+        console: told what changes.
+
+    Attributes:
+        stopped: `stop` was called.
+    """
+
+    def __init__(self, ways_of: WaysOf, console: Console) -> None:
+        self._ways_of = ways_of
+        self._console = console
+        self._turns = Turns()
+        self._wanted: dict[str, tuple[Entry, Sequence[Way]]] = {}
+        # Replaced as a whole: others read it at any moment.
+        self._members: dict[str, Member] = {}
+        self.stopped = False
+
+    def want(self, entries: Mapping[str, Entry]) -> None:
+        """Have these cameras, by name, from the next `step` on; one that has ended begins again.
+
+        Raises:
+            SapnetError: a mistake among them; nothing has changed.
+        """
+        self._wanted = {name: (entry, self._ways_of(entry)) for name, entry in entries.items()}
+        self._members = {name: m for name, m in self._members.items() if not m.ended}
+
+    def stop(self) -> None:
+        """Have none from the next `step` on; safe in a signal handler."""
+        self.stopped = True
+
+    def step(self) -> bool:
+        """Start and stop what differs from what is wanted, without waiting; whether any runs.
+
+        A camera whose entry changed begins again once its old job has completed its files.
+        """
+        wanted, members = {} if self.stopped else self._wanted, dict(self._members)
+        for name, member in self._members.items():
+            if name in wanted and wanted[name][0] == member.entry:
+                continue
+            member.cancel()
+            if member.ended:
+                del members[name]
+        for name, (entry, ways) in wanted.items():
+            if name not in members:
+                members[name] = Member(name, entry, ways, self._turns, self._console)
+        order = [*wanted, *(name for name in members if name not in wanted)]
+        self._members = {name: members[name] for name in order}
+        return not all(member.ended for member in members.values())
+
+    def close(self) -> None:
+        """End all, and wait for that."""
+        self.stop()
+        while self.step():
+            time.sleep(_WAIT_SECONDS)
+
+    @property
+    def views(self) -> dict[str, View]:
+        """Of all cameras, by name, in the order of the file."""
+        return {name: member.view for name, member in self._members.items()}
+
+    @property
+    def statuses(self) -> list[Status]:
+        """Of all cameras."""
+        return [member.status for member in self._members.values()]
+
+    @property
+    def exit_status(self) -> int:
+        """The worst of all cameras."""
+        return max((member.exit_status for member in self._members.values()), default=0)

@@ -1,0 +1,78 @@
+"""The ways to derain that the options ask for."""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from sapnet_stream.errors import UsageError
+from sapnet_stream.live.ladder import Derain, Way
+from sapnet_stream.live.smaller import at_half_size
+from sapnet_stream.video.frame import Frame
+
+FEWER_STAGES = (3, 2, 1)
+
+
+class Stream(Protocol):
+    """Derains the frames of one video; see `DerainStream`."""
+
+    def frame(self, frame: Frame) -> Frame:
+        """Derain the next one."""
+        ...
+
+
+class Engine(Protocol):
+    """What is needed of a `DerainEngine`.
+
+    Attributes:
+        description: for people.
+        past_frames: how many frames before a frame may matter to it.
+    """
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def past_frames(self) -> int: ...
+
+    def stream(self) -> Stream:
+        """A video of its own."""
+        ...
+
+
+def ways(
+    options: argparse.Namespace, engine_of: Callable[[argparse.Namespace], Engine]
+) -> list[Way]:
+    """How to derain, from the best way to the fastest that `--when-slow` allows.
+
+    A stream that stutters is seen at once, and what is dropped is gone; a little more rain is
+    neither. So by default frames are derained faster before any are dropped.
+
+    Raises:
+        UsageError: the network has no faster way of that kind.
+    """
+    engine = engine_of(options)
+    made = [Way(engine.description, _begins(engine))]
+    # What remembers looks once at each frame.
+    looks_once = engine.past_frames > 0
+    when_slow = options.when_slow or ("smaller" if looks_once else "fewer-stages")
+    if when_slow == "smaller":
+        made.append(
+            Way(
+                f"{engine.description}, at half the size",
+                lambda: partial(at_half_size, derain=engine.stream().frame),
+            )
+        )
+    if when_slow == "fewer-stages":
+        if looks_once:
+            raise UsageError("--when-slow fewer-stages is for --model sapnet: choose smaller")
+        for stages in FEWER_STAGES:
+            if options.stages is None or stages < options.stages:
+                fewer = engine_of(argparse.Namespace(**{**vars(options), "stages": stages}))
+                made.append(Way(fewer.description, _begins(fewer)))
+    return made
+
+
+def _begins(engine: Engine) -> Callable[[], Derain]:
+    # One frame at a time: to begin the next before this one is done would only make both older.
+    return lambda: engine.stream().frame
