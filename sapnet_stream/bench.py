@@ -1,5 +1,6 @@
 """`sapnet-stream bench`: what this machine does, as a table and a results file."""
 
+import argparse
 import csv
 import platform
 import shlex
@@ -42,9 +43,6 @@ def main(arguments: list[str]) -> int:
     if options.runs < 1:
         raise UsageError(f"--runs must be 1 or more, got {options.runs}")
     command = shlex.join(["sapnet-stream", "bench", *arguments])
-    rows = list(_model_rows(list(measure_models(load_network(options.weights), options.runs))))
-    if options.video is not None:
-        rows += _pipeline_rows(measure_pipeline(options.video, options.runs))
     common = {
         "date": date.today().isoformat(),
         "cpu": cpu_name(),
@@ -52,11 +50,22 @@ def main(arguments: list[str]) -> int:
         "runs": str(options.runs),
         "command": command,
     }
-    rows = [{**common, **row} for row in rows]
+    rows: list[dict[str, str]] = []
+    for measured in _measured(options):
+        new = [{**common, **row} for row in measured]
+        rows += new
+        if options.out is not None:
+            # As they come: a run takes long.
+            _append(options.out, new)
     _print(rows)
-    if options.out is not None:
-        _append(options.out, rows)
     return 0
+
+
+def _measured(options: argparse.Namespace) -> Iterator[list[dict[str, str]]]:
+    for results in measure_models(load_network(options.weights), options.runs):
+        yield list(_model_rows(results))
+    if options.video is not None:
+        yield _pipeline_rows(measure_pipeline(options.video, options.runs))
 
 
 def cpu_name() -> str:

@@ -54,6 +54,22 @@ def test_every_contender_at_every_size_with_its_ratio(tmp_path: Path) -> None:
         assert bool(row["median"]) != row["runtime"].endswith("not installed")
 
 
+def test_sizes_are_compiled_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch gives up on a function that it was to compile for too much."""
+    compiled = [c for c in bench_model.contenders() if c.name == "compiled"]
+    monkeypatch.setattr(bench_model, "SIZES", ((16, 24), (20, 24), (24, 24)))
+    monkeypatch.setattr(bench_model, "LARGE", ())
+    monkeypatch.setattr(bench_model, "contenders", lambda: compiled)
+
+    def whole(function: Callable[..., object], **_: object) -> object:
+        return COMPILE(function, backend="eager", dynamic=False, fullgraph=True)
+
+    monkeypatch.setattr(torch, "compile", whole)
+    with torch._dynamo.config.patch(recompile_limit=2 * len(compiled)):
+        measured = list(bench_model.measure_models(load_network(), 1))
+    assert [len(results) for results in measured] == [len(compiled)] * 3
+
+
 def test_everything_that_is_missing_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
