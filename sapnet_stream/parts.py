@@ -81,6 +81,7 @@ class PartWork:
         """
         # A seek into a damaged file may show another picture than reading up to there.
         careful = any(part.damaged or part.retimed for part in self.journal.parts.values())
+        pipeline = Pipeline()
         try:
             decoder = VideoDecoder(
                 self.source,
@@ -89,6 +90,7 @@ class PartWork:
                 careful=careful,
                 deinterlace=self.deinterlace,
                 hardware=self.hardware,
+                cancelled=lambda: pipeline.cancellation.cancelled,
             )
         except NoFrameError:
             _PartWriter(self, first).finish(first + 1 if behind is None else behind, (0, 0))
@@ -115,7 +117,6 @@ class PartWork:
         def derain(items: Iterator[Frame]) -> Generator[Frame, None, None]:
             return in_order(self._started(items, first), self.engine.slots.device.slots)
 
-        pipeline = Pipeline()
         frames = pipeline.source("decode", decoder.frames, QUEUED_FRAMES)
         pipeline.sink("encode", encode, pipeline.stage("derain", derain, frames, QUEUED_FRAMES))
         with decoder, stop.cancelling(pipeline.cancel), suppress(Cancelled):

@@ -37,6 +37,7 @@ class _Log:
             with self._lock:
                 self._listeners -= 1
                 if not self._listeners:
+                    self._capture.logs.clear()
                     level, skip_repeated = self._before
                     av.logging.set_level(level)
                     av.logging.set_skip_repeated(skip_repeated)

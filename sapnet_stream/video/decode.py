@@ -1,7 +1,7 @@
 """The frames of a video file, in the order they are shown."""
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -45,6 +45,7 @@ class VideoDecoder:
         careful: never seek; slower, and exact even where the file is damaged.
         deinterlace: make whole pictures of frames that are two fields.
         hardware: decodes the video; None leaves that to the CPU.
+        cancelled: see `Pictures`.
 
     Attributes:
         info: of the video stream, known after the first frame was decoded.
@@ -68,6 +69,7 @@ class VideoDecoder:
         careful: bool = False,
         deinterlace: bool = False,
         hardware: HardwareDecoder | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self.path = path
         self._span = span
@@ -80,7 +82,7 @@ class VideoDecoder:
         seeks = span.begin is not None and not careful
         for margin in SEEK_MARGINS_SECONDS if seeks else (None,):
             seek = None if margin is None else (self._read_span.begin or 0) - Fraction(margin)
-            self._pictures = Pictures(path, span, end, seek, hardware)
+            self._pictures = Pictures(path, span, end, seek, hardware, cancelled)
             try:
                 self._prepare()
                 if self._pictures.found and self._read_info(margin is None):

@@ -1,7 +1,7 @@
 """The pictures of a file's video, as its decoder gives them."""
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from fractions import Fraction
 from itertools import islice
@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 
 from sapnet_stream.errors import InputError
+from sapnet_stream.flow import Cancelled
 from sapnet_stream.video.complaints import complaint_count
 from sapnet_stream.video.demux import Demuxer, Packet, is_inside
 from sapnet_stream.video.hardware import HardwareDecoder
@@ -33,9 +34,10 @@ class Pictures:
     damaged packet late, PyAV then drops intact pictures, and where something is missing they
     make up other samples. So at the first sign of damage what they hold is thrown away: the
     file is read again, from the same place on, without such threads, and pictures go on behind
-    the last that was handed out. Pictures and `damaged` are those of a decoder without such
-    threads. (Rows that it loses without notice show what was left in memory; that depends on
-    how long each picture is held, with threads or without.)
+    the last that was handed out: damage late in a file costs decoding it twice. Pictures and
+    `damaged` are those of a decoder without such threads. (Rows that it loses without notice show
+    what was left in memory; that depends on how long each picture is held, with threads or
+    without.)
 
     Whoever does not read to the end must close it.
 
@@ -45,6 +47,7 @@ class Pictures:
         end_seconds: of the packets to decode; None is the end of the file.
         seek_seconds: begin at a keyframe at or before this time; None is the first packet.
         hardware: decodes the video, always frame by frame; None leaves that to the CPU.
+        cancelled: whether the pictures are wanted no more, asked while none comes.
 
     Attributes:
         demuxer: of the file; another one once damage was seen.
@@ -52,6 +55,7 @@ class Pictures:
 
     Raises:
         InputError, UsageError: as `Demuxer` does.
+        Cancelled: they are wanted no more.
     """
 
     def __init__(
@@ -61,12 +65,14 @@ class Pictures:
         end_seconds: Fraction | None,
         seek_seconds: Fraction | None,
         hardware: HardwareDecoder | None,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._path = path
         self._span = span
         self._end_seconds = end_seconds
         self._seek_seconds = seek_seconds
         self._hardware = hardware
+        self._cancelled = cancelled
         self._broken = 0
         self._open()
         slow = self.demuxer.video.codec_context.name in FRAME_THREADED
@@ -108,6 +114,8 @@ class Pictures:
                 self._threads = 1
         again = self._one_by_one()
         for picture in islice(again, count):
+            if self._cancelled():
+                raise Cancelled
             # As their reader did, so that as much of them is left in memory for lost rows to show.
             picture.make_writable()
         yield from again

@@ -18,6 +18,7 @@ import pytest
 from av.stream import Stream
 
 from sapnet_stream.errors import InputError
+from sapnet_stream.flow import Cancelled
 from sapnet_stream.video import pictures
 from sapnet_stream.video.complaints import complaint_count, complaints
 from sapnet_stream.video.decode import NoFrameError, VideoDecoder
@@ -177,6 +178,24 @@ def test_no_damage_makes_a_difference(make_clip: Make, tmp_path: Path) -> None:
         if found:
             wrong[f"{seed} {path.name}"] = found
     assert not wrong
+
+
+def test_the_second_reading_can_be_cancelled(make_clip: Make, tmp_path: Path) -> None:
+    content = make(make_clip, "raw.h264").read_bytes()
+    path, asked = tmp_path / "cut.h264", list[bool]()
+    path.write_bytes(content[: len(content) - 200])
+
+    def cancelled() -> bool:
+        asked.append(True)
+        return len(asked) > 5
+
+    with (
+        threads(4),
+        VideoDecoder(path, cancelled=cancelled) as decoder,
+        pytest.raises(Cancelled),
+    ):
+        assert len(list(decoder)) < FRAMES
+    assert len(asked) == 6
 
 
 @pytest.mark.parametrize("lost", [True, False])
