@@ -95,6 +95,15 @@ class _Loader(yaml.BaseLoader):
             )
         return super().compose_node(parent, index)
 
+    def construct_scalar(self, node: Any) -> Any:
+        text = super().construct_scalar(node)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            line = node.start_mark.line + 1
+            raise UsageError(f"line {line}: half a character, as \\ud800 is, is no text") from error
+        return text
+
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
@@ -138,7 +147,7 @@ def _tree(path: Path) -> tuple[Tree, int]:
         raise InputError(f"{path} cannot be read: it is not UTF-8 text") from error
     except UsageError as error:
         raise UsageError(f"{path}, {error}") from error
-    except (yaml.YAMLError, RecursionError, TypeError) as error:
+    except (yaml.YAMLError, RecursionError, TypeError, ValueError, OverflowError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise UsageError(f"{path}{where}: this is not YAML as it is needed here") from error
@@ -146,17 +155,20 @@ def _tree(path: Path) -> tuple[Tree, int]:
 
 
 def _addresses(tree: Any) -> list[str]:
-    """What of a tree looks like an address, understood or not; none of it may be shown."""
+    """What of a tree looks like an address, understood or not; none of it may be shown.
+
+    Where its scheme was forgotten, a password is in it still.
+    """
     if isinstance(tree, str):
-        return [tree] if "://" in tree else []
+        return [tree] if "://" in tree or "@" in tree else []
     parts = [*tree, *tree.values()] if isinstance(tree, dict) else tree
     return [text for part in parts for text in _addresses(part)]
 
 
 def _parsed(path: Path, tree: Tree, *, exposed: bool) -> CamerasFile:
     rest = dict(tree)
-    cameras = _mapping(rest.pop("cameras", ""), f"{path}", "of names to cameras, as cameras:")
-    defaults = _mapping(rest.pop("defaults", {}), f"{path}: defaults", "of options")
+    cameras = _mapping(rest.pop("cameras", None) or {}, f"{path}: cameras", "of names to cameras")
+    defaults = _mapping(rest.pop("defaults", None) or {}, f"{path}: defaults", "of options")
     with _within(str(path)):
         _check_keys(rest, WHOLE, "the whole program")
         whole = _arguments(rest)

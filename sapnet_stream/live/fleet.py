@@ -1,5 +1,6 @@
 """Several cameras in one process, each a job of its own, on one device."""
 
+import math
 import threading
 import time
 import traceback
@@ -7,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sapnet_stream.errors import SapnetError
+from sapnet_stream.errors import OutputError, SapnetError, UsageError, WeightsError
 from sapnet_stream.flow import Cancelled
 from sapnet_stream.live.camera import Camera
 from sapnet_stream.live.cameras_file import Entry
@@ -20,6 +21,9 @@ from sapnet_stream.live.status import Status
 from sapnet_stream.live.turns import Turns
 
 _WAIT_SECONDS = 0.1
+# A camera that failed begins again after so long, unless that would fail in the same way.
+AGAIN_SECONDS = 30.0
+_HOPELESS = {0, *(error.exit_code for error in (UsageError, OutputError, WeightsError))}
 WaysOf = Callable[[Entry], Sequence[Way]]
 
 
@@ -47,6 +51,7 @@ class Member:
         self._name = name
         self._console = console
         self._turn = turns.join()
+        self._ended_seconds = math.inf
         preview = Preview()
         self._camera = Camera(
             entry.settings,
@@ -71,6 +76,18 @@ class Member:
         status = self._camera.status
         return replace(status, state=State.ENDED) if self.ended else status
 
+    @property
+    def over(self) -> bool:
+        """Whether it ended for good, not of what may be over in a while."""
+        hopeless = self.exit_status in _HOPELESS or not self.entry.settings.source.persist
+        return self.ended and hopeless
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether it has been ended for long enough."""
+        long_ago = time.monotonic() - self._ended_seconds >= AGAIN_SECONDS
+        return self.ended and long_ago and not self.over
+
     def cancel(self) -> None:
         """End it; its files are completed. May be repeated."""
         self._turn.leave()
@@ -91,6 +108,7 @@ class Member:
             self._fail(f"{type(error).__name__} at {where}, a mistake in sapnet-stream", 1)
         finally:
             self._turn.leave()
+            self._ended_seconds = time.monotonic()
 
     def _tell(self, text: str) -> None:
         self._console.clear(self._name)
@@ -135,23 +153,25 @@ class Fleet:
         self.stopped = True
 
     def step(self) -> bool:
-        """Start and stop what differs from what is wanted, without waiting; whether any runs.
+        """Start and stop what differs from what is wanted, at once; whether any runs or will.
 
-        A camera whose entry changed begins again once its old job has completed its files.
+        None begins before those that go have completed their files: it may write to the same.
         """
-        wanted, members = {} if self.stopped else self._wanted, dict(self._members)
+        wanted, leaving = {} if self.stopped else self._wanted, False
         for name, member in self._members.items():
-            if name in wanted and wanted[name][0] == member.entry:
+            if name in wanted and wanted[name][0] == member.entry and not member.begins_again:
                 continue
             member.cancel()
             if member.ended:
-                del members[name]
+                self._members = {n: m for n, m in self._members.items() if n != name}
+            leaving |= not member.ended
         for name, (entry, ways) in wanted.items():
-            if name not in members:
-                members[name] = Member(name, entry, ways, self._turns, self._console)
-        order = [*wanted, *(name for name in members if name not in wanted)]
-        self._members = {name: members[name] for name in order}
-        return not all(member.ended for member in members.values())
+            if name not in self._members and not leaving:
+                member = Member(name, entry, ways, self._turns, self._console)
+                self._members = {**self._members, name: member}
+        order = [*wanted, *self._members]
+        self._members = {name: self._members[name] for name in order if name in self._members}
+        return leaving or not all(member.over for member in self._members.values())
 
     def close(self) -> None:
         """End all, and wait for that."""

@@ -27,9 +27,9 @@ _COUNTS = {
 }
 _GAUGES = {
     "camera_rate": "Frames per second that come.",
-    "frame_seconds": "What deraining a frame takes.",
+    "frame_seconds": "What deraining a frame takes, with the wait for other cameras.",
     "bound_seconds": "The age that no frame should exceed.",
-    "load": "Share of its time that the device needs for all frames; beyond 1 they are dropped.",
+    "load": "Share of its time that a camera needs for its frames; beyond 1 they are dropped.",
 }
 
 

@@ -65,11 +65,16 @@ class Pace:
         assert self._began_seconds is not None
         self._turn_seconds = self._now()
         starved = self._began_seconds - self._ended_seconds > STARVED_SECONDS
-        if not self._turns or starved:
+        # Another thread may forget them at any moment.
+        turns = tuple(self._turns)
+        if not turns or starved:
             return True
-        left = self.bound_seconds - statistics.median(self._turns)
+        left = self.bound_seconds - statistics.median(turns)
         if self._turn_seconds - arrival_seconds <= left:
             return True
+        # It would have taken so long: where others began, the bound grows with the wait.
+        waited = self._turn_seconds - self._began_seconds
+        self._frames.append(waited + statistics.median(turns))
         self._began_seconds = None
         return False
 
@@ -110,8 +115,8 @@ class Pace:
 
         The median of the last few, or the first one's time so far.
         """
-        if self._frames:
-            return statistics.median(tuple(self._frames))
+        if frames := tuple(self._frames):
+            return statistics.median(frames)
         return 0.0 if (began := self._began_seconds) is None else self._now() - began
 
     @property

@@ -31,11 +31,13 @@ class Redactor:
     def hide(self, addresses: Iterable[Address] = (), typed: Iterable[str] = ()) -> None:
         """Take these out from now on, too."""
         hidden = dict(self._hidden)
-        for text in typed:
+        for text in (each for each in typed if len(each) >= LEAST_SECRET):
             scheme, colon, rest = text.partition("://")
+            shown = f"{scheme}{colon}{HIDDEN}" if rest else HIDDEN
+            # What was understood before may be shown as it was then.
+            hidden = dict.fromkeys(_written(text), shown) | hidden
             if rest:
-                hidden |= dict.fromkeys(_written(text), f"{scheme}{colon}{HIDDEN}")
-                hidden |= dict.fromkeys(_written(colon + rest), colon + HIDDEN)
+                hidden = dict.fromkeys(_written(colon + rest), colon + HIDDEN) | hidden
         for address in addresses:
             if address.host:
                 hidden |= dict.fromkeys(_written(address.url), address.shown)

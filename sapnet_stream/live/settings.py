@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Iterator
+from functools import cache
 
 from sapnet_stream.errors import UsageError
 from sapnet_stream.live.address import Address, parse_address, read_password
@@ -45,7 +46,7 @@ def camera_settings(options: argparse.Namespace, name: str = "") -> CameraSettin
             retries=options.retries,
             persist=options.persist,
             cap_seconds=options.retry_cap,
-            hardware=options.hwaccel and HardwareDecoder(options.hwaccel),
+            hardware=options.hwaccel and _hardware(options.hwaccel),
         ),
         outputs=tuple(_outputs(options)),
         encoder=encoder_settings(options),
@@ -53,6 +54,12 @@ def camera_settings(options: argparse.Namespace, name: str = "") -> CameraSettin
         rescale=options.when_changed == "rescale",
         name=name,
     )
+
+
+@cache
+def _hardware(name: str) -> HardwareDecoder:
+    """Opened once: that takes time in which other cameras would wait."""
+    return HardwareDecoder(name)
 
 
 def _check_numbers(options: argparse.Namespace) -> None:

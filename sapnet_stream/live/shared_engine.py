@@ -10,7 +10,7 @@ from sapnet_stream.video.frame import Frame
 # Kept for cameras that come later; those in use are kept by their streams.
 _MOST_SIZES = 8
 
-Size = tuple[int, int]
+Size = tuple[int, int, bool]
 
 
 class SharedEngine:
@@ -53,7 +53,9 @@ class SharedStream:
 
     def frame(self, frame: Frame) -> Frame:
         """Derain the next frame and wait for it."""
-        size = frame.height, frame.width
+        # Fields are derained one by one, and a turned picture upright.
+        height, width = frame.orientation.size(frame.height, frame.width)
+        size = height, width, frame.interlaced
         if size not in self._streams:
             self._streams[size] = self._begin(size)
         return self._streams[size].frame(frame)

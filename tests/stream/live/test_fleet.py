@@ -159,6 +159,41 @@ def test_only_what_changed_is_touched(
         assert len(times(tmp_path / f"{name}.mkv")) > 10
 
 
+def test_what_failed_begins_again_after_a_while(
+    camera: Camera,
+    fleet: Fleet,
+    entries: Entries,
+    eventually: Eventually,
+    said: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sapnet_stream.live.fleet.AGAIN_SECONDS", 0.2)
+    url = camera.url("camera.mp4")
+    fleet.want(entries(line("broken", url)))
+    eventually(lambda: fleet.step() and said.getvalue().count("RuntimeError at") >= 2)
+    fleet.want(entries(line("broken", url, persist="false")))
+    eventually(lambda: not fleet.step())
+    assert fleet.exit_status == 1
+
+
+def test_who_takes_an_end_over_waits_until_it_is_free(
+    camera: Camera, fleet: Fleet, entries: Entries, eventually: Eventually, tmp_path: Path
+) -> None:
+    url, path = camera.url("camera.mp4"), tmp_path / "out.mkv"
+    fleet.want(entries(line("yard", url, path)))
+    eventually(lambda: fleet.step() and fleet.statuses[0].frames_out > 10)
+    fleet.want(entries(line("garden", url, path)))
+    seen: list[list[str]] = []
+
+    def taken_over() -> bool:
+        fleet.step()
+        seen.append(list(fleet.views))
+        return seen[-1] == ["garden"]
+
+    eventually(taken_over)
+    assert ["garden", "yard"] not in seen and len(times(path)) > 10
+
+
 def test_a_mistake_among_the_wanted_changes_nothing(
     camera: Camera, entries: Entries, eventually: Eventually, said: io.StringIO
 ) -> None:
