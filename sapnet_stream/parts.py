@@ -90,7 +90,7 @@ class PartWork:
                 careful=careful,
                 deinterlace=self.deinterlace,
                 hardware=self.hardware,
-                cancelled=lambda: pipeline.cancellation.cancelled,
+                keep_waiting=pipeline.cancellation.check,
             )
         except NoFrameError:
             _PartWriter(self, first).finish(first + 1 if behind is None else behind, (0, 0))

@@ -31,6 +31,15 @@ class Cancellation:
             self.cancelled = True
             self.condition.notify_all()
 
+    def check(self) -> None:
+        """For work that is long between waits.
+
+        Raises:
+            Cancelled: the switch was pulled.
+        """
+        if self.cancelled:
+            raise Cancelled
+
 
 class Channel(Generic[T]):
     """At most `capacity` items on their way from one thread to another, in order.
@@ -134,6 +143,5 @@ class Channel(Generic[T]):
     def _wait_for(self, ready: Callable[[], bool]) -> float:
         began = time.perf_counter()
         self._cancellation.condition.wait_for(lambda: self._cancellation.cancelled or ready())
-        if self._cancellation.cancelled:
-            raise Cancelled
+        self._cancellation.check()
         return time.perf_counter() - began

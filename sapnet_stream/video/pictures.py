@@ -10,7 +10,6 @@ from pathlib import Path
 import av
 
 from sapnet_stream.errors import InputError
-from sapnet_stream.flow import Cancelled
 from sapnet_stream.video.complaints import complaint_count
 from sapnet_stream.video.demux import Demuxer, Packet, is_inside
 from sapnet_stream.video.hardware import HardwareDecoder
@@ -47,7 +46,7 @@ class Pictures:
         end_seconds: of the packets to decode; None is the end of the file.
         seek_seconds: begin at a keyframe at or before this time; None is the first packet.
         hardware: decodes the video, always frame by frame; None leaves that to the CPU.
-        cancelled: whether the pictures are wanted no more, asked while none comes.
+        keep_waiting: called while no picture comes for long; raises what ends that.
 
     Attributes:
         demuxer: of the file; another one once damage was seen.
@@ -55,7 +54,6 @@ class Pictures:
 
     Raises:
         InputError, UsageError: as `Demuxer` does.
-        Cancelled: they are wanted no more.
     """
 
     def __init__(
@@ -65,14 +63,14 @@ class Pictures:
         end_seconds: Fraction | None,
         seek_seconds: Fraction | None,
         hardware: HardwareDecoder | None,
-        cancelled: Callable[[], bool] = lambda: False,
+        keep_waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self._path = path
         self._span = span
         self._end_seconds = end_seconds
         self._seek_seconds = seek_seconds
         self._hardware = hardware
-        self._cancelled = cancelled
+        self._keep_waiting = keep_waiting
         self._broken = 0
         self._open()
         slow = self.demuxer.video.codec_context.name in FRAME_THREADED
@@ -114,8 +112,7 @@ class Pictures:
                 self._threads = 1
         again = self._one_by_one()
         for picture in islice(again, count):
-            if self._cancelled():
-                raise Cancelled
+            self._keep_waiting()
             # As their reader did, so that as much of them is left in memory for lost rows to show.
             picture.make_writable()
         yield from again

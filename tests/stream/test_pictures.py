@@ -18,7 +18,6 @@ import pytest
 from av.stream import Stream
 
 from sapnet_stream.errors import InputError
-from sapnet_stream.flow import Cancelled
 from sapnet_stream.video import pictures
 from sapnet_stream.video.complaints import complaint_count, complaints
 from sapnet_stream.video.decode import NoFrameError, VideoDecoder
@@ -185,14 +184,15 @@ def test_the_second_reading_can_be_cancelled(make_clip: Make, tmp_path: Path) ->
     path, asked = tmp_path / "cut.h264", list[bool]()
     path.write_bytes(content[: len(content) - 200])
 
-    def cancelled() -> bool:
+    def keep_waiting() -> None:
         asked.append(True)
-        return len(asked) > 5
+        if len(asked) > 5:
+            raise KeyError
 
     with (
         threads(4),
-        VideoDecoder(path, cancelled=cancelled) as decoder,
-        pytest.raises(Cancelled),
+        VideoDecoder(path, keep_waiting=keep_waiting) as decoder,
+        pytest.raises(KeyError),
     ):
         assert len(list(decoder)) < FRAMES
     assert len(asked) == 6
