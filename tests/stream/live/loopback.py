@@ -55,7 +55,6 @@ class Camera:
 
     def stop(self) -> None:
         """End all connections, as a camera without power does."""
-        self._call(self._server.close())
         self._call(self._hang_up())
         self.freeze()
         assert self._loop is not None
@@ -84,10 +83,13 @@ class Camera:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE_SECONDS)
 
     async def _hang_up(self) -> None:
-        tasks = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-        for task in tasks:
+        # From Python 3.12 on, it waits for the connections.
+        closing = asyncio.create_task(self._server.close())
+        await asyncio.sleep(0)
+        others = asyncio.all_tasks() - {asyncio.current_task(), closing}
+        for task in others:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(closing, *others, return_exceptions=True)
 
 
 class Proxy:
