@@ -21,6 +21,7 @@ from sapnet_stream.live.options import is_live
 from sapnet_stream.models import Kind, Models
 from sapnet_stream.parser import DTYPES, Parser, add_encoder_options, add_engine_options, number
 from sapnet_stream.progress import JobProgress
+from sapnet_stream.signals import answering
 from sapnet_stream.stop import Stop
 from sapnet_stream.video.codec import ENCODERS
 from sapnet_stream.video.compare import COMPARISONS
@@ -80,16 +81,8 @@ def _stopping(stop: Stop, most: int) -> Iterator[None]:
         if stop.asked > most:
             raise KeyboardInterrupt
 
-    handlers = {each: signal.getsignal(each) for each in STOPS}
-    for each, handler in handlers.items():
-        # What started this program may have asked it to ignore one, as nohup does.
-        if handler != signal.SIG_IGN:
-            signal.signal(each, ask)
-    try:
+    with answering(ask, STOPS):
         yield
-    finally:
-        for each, handler in handlers.items():
-            signal.signal(each, handler)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,8 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from sapnet_stream.signals import answering
+
 # A frame that is being derained cannot be interrupted, and would hold up the end.
 MOST_STOPPING_SECONDS = 4.5
 
@@ -23,14 +25,8 @@ def stopping(cancel: Callable[[], None], stops: Sequence[signal.Signals]) -> Ite
         # Ends the program by itself where what is being done does not end.
         signal.setitimer(signal.ITIMER_REAL, MOST_STOPPING_SECONDS)
 
-    handlers = {number: signal.getsignal(number) for number in stops}
-    for number, handler in handlers.items():
-        # What started this program may have asked it to ignore one, as nohup does.
-        if handler != signal.SIG_IGN:
-            signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with answering(stop, stops):
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)

@@ -226,7 +226,7 @@ def test_pictures_show_the_figures(tmp_path: Path) -> None:
 
 
 def test_whole_programs(tmp_path: Path) -> None:
-    pytest.importorskip("av")
+    pytest.importorskip("av", reason="programs read and write video by it")
     from benchmarks import programs
 
     clip = tmp_path / "clip.mp4"

@@ -16,6 +16,7 @@ from PIL import Image
 
 from sapnet_stream import cli
 from sapnet_stream.engine import DerainEngine
+from tests.stream.slow_program import slow_program
 
 Make = Callable[..., Path]
 Capture = pytest.CaptureFixture[str]
@@ -40,22 +41,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     return lambda *arguments: cli.main([str(argument) for argument in arguments])
 
 
-# The command in a process of its own, whose network takes a while for each picture.
-SLOW = """
-import signal, sys, time
-# A shell may have started the tests in the background, deaf to Ctrl-C.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from sapnet_stream import cli
-class Slow:
-    name = "slow"
-    def __call__(self, image):
-        time.sleep(0.05)
-        return image
-    def check_memory(self, height, width): pass
-engine = cli.DerainEngine
-cli.DerainEngine = lambda *_, **__: engine(executor=Slow())
-sys.exit(cli.main(sys.argv[1:]))
-"""
+SLOW = slow_program("time.sleep(0.05)")
 
 
 def gray(path: Path, code: int = 100) -> Path:
@@ -281,7 +267,7 @@ def test_a_folder_that_is_stopped_can_go_on(
 
 def test_an_image_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
     gray(tmp_path / "in.png")
-    script = SLOW.replace("time.sleep(0.05)", "print('now', flush=True); time.sleep(600)")
+    script = slow_program("print('now', flush=True); time.sleep(600)")
     job = subprocess.Popen(
         [sys.executable, "-c", script, tmp_path / "in.png", tmp_path / "out.png"],
         stdout=subprocess.PIPE,

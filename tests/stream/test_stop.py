@@ -14,27 +14,13 @@ from typing import Any
 
 import pytest
 
+from tests.stream.slow_program import slow_program
+
 Make = Callable[..., Path]
 Read = Callable[[Path], Any]
 Derain = Callable[..., Any]
 
-SLOW = """
-import signal, sys, time
-# A shell may have started the tests in the background, deaf to Ctrl-C.
-for number in (signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, signal.SIG_DFL)
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from sapnet_stream import cli
-class Slow:
-    name = "slow"
-    def __call__(self, image):
-        time.sleep(0.01)
-        return image
-    def check_memory(self, height, width): pass
-engine = cli.DerainEngine
-cli.DerainEngine = lambda *_, **__: engine(executor=Slow())
-sys.exit(cli.main(sys.argv[1:]))
-"""
+SLOW = slow_program("time.sleep(0.01)")
 
 
 def begin(*arguments: str | Path) -> "subprocess.Popen[str]":
@@ -81,28 +67,28 @@ def test_a_signal_ends_the_job_with_its_part_and_a_playable_file(
     assert {p.name for p in tmp_path.iterdir()} == {"in.mkv", "whole.mkv", target.name}
 
 
-def test_a_second_signal_ends_the_job_at_once(make_clip: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("awaited", "names", "said", "left"),
+    [
+        ("job.json", ("SIGINT", "SIGTERM"), "stopped before anything was finished", set()),
+        ("000000.json", ("SIGTERM", "SIGINT"), "go on: sapnet-stream --resume", {"out.mkv.parts"}),
+    ],
+)
+def test_a_second_signal_ends_the_job_at_once(
+    make_clip: Make, tmp_path: Path, awaited: str, names: tuple[str, str], said: str, left: set[str]
+) -> None:
     source = make_clip("in.mkv", ticks=range(4000), size=(16, 16))
-    target = tmp_path / "out.mkv"
-    process = begin(source, target)
-    wait_for(tmp_path / "out.mkv.parts" / "job.json", process)
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGTERM)
+    process = begin(source, tmp_path / "out.mkv")
+    wait_for(tmp_path / "out.mkv.parts" / awaited, process)
+    for name in names:
+        process.send_signal(getattr(signal, name))
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130 and "Traceback" not in errors, errors
-    assert "stopped before anything was finished" in errors
-    assert {p.name for p in tmp_path.iterdir()} == {"in.mkv"}
-
-    process = begin(source, target)
-    wait_for(tmp_path / "out.mkv.parts" / "000000.json", process)
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130 and "Traceback" not in errors, errors
-    assert "go on: sapnet-stream --resume" in errors
-    assert {p.name for p in tmp_path.iterdir()} >= {"in.mkv", "out.mkv.parts"}
-    files = {p.name for p in (tmp_path / "out.mkv.parts").iterdir()}
-    assert files <= {"lock", "job.json", "000000.json", "000000.nut"}
+    assert said in errors
+    assert {p.name for p in tmp_path.iterdir()} == {"in.mkv", *left}
+    for parts in left:
+        files = {p.name for p in (tmp_path / parts).iterdir()}
+        assert files <= {"lock", "job.json", "000000.json", "000000.nut"}
 
 
 def test_a_second_process_on_the_same_output_is_refused(make_clip: Make, tmp_path: Path) -> None:
