@@ -1,7 +1,8 @@
 """The network as published and as it is run here, beside two inference runtimes.
 
 All contenders hold the same weights and take turns on the same picture, batch 1, all cores, so
-that a machine whose speed drifts slows them alike.
+that a machine whose speed drifts slows them alike, and without a graph of gradients. The network
+for videos takes its turns on a few frames of one.
 """
 
 import importlib.util
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.bench_compiled import compiled_network
-from sapnet_stream.bench_video import video
+from sapnet_stream.bench_video import FRAMES, video
 from sapnet_stream.networks.executor import default_dtype
 from sapnet_stream.networks.folded import FoldedExecutor
 from sapnet_stream.networks.sapnet import SAPNet
@@ -29,6 +30,7 @@ VIDEO = STILL, MOVING = "video, camera still", "video, camera moves"
 WRITTEN, COMPILED = "video as written, camera still", "video compiled, camera still"
 LARGE = ((1080, 1920),)
 """Sizes for the quickest contenders only."""
+Prepare = Callable[[SAPNet, Tensor], Callable[[], object]]
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,16 @@ class Contender:
         prepare: from the network and a picture; what needs no other network ignores it.
         more: packages it needs beside.
         compiles: it needs a C++ compiler too.
+        frames: that each call derains.
     """
 
     name: str
     package: str
     dtype: str
-    prepare: Callable[[SAPNet, Tensor], Callable[[], object]]
+    prepare: Prepare
     more: tuple[str, ...] = ()
     compiles: bool = False
+    frames: int = 1
 
     @property
     def runtime(self) -> str:
@@ -114,7 +118,7 @@ def contenders() -> list[Contender]:
         Contender("folded", "torch", "bfloat16", _folded(torch.bfloat16)),
         Contender("compiled", "torch", "bfloat16", _compiled(torch.bfloat16), compiles=True),
         Contender("rearranged", "openvino", "bfloat16", _rearranged(torch.bfloat16)),
-        Contender(WRITTEN, "torch", "float32", video("as written", torch.float32, moving=False)),
+        _video(WRITTEN, "float32", video("as written", torch.float32, moving=False)),
         *_videos("float32", torch.float32),
         *_videos("bfloat16", torch.bfloat16),
     ]
@@ -125,40 +129,49 @@ def contenders() -> list[Contender]:
 def _videos(name: str, dtype: torch.dtype) -> list[Contender]:
     """The video network, rearranged, in one dtype."""
     return [
-        Contender(STILL, "torch", name, video("folded", dtype, moving=False)),
-        Contender(MOVING, "torch", name, video("folded", dtype, moving=True)),
-        Contender(COMPILED, "torch", name, video("compiled", dtype, moving=False), compiles=True),
+        _video(STILL, name, video("folded", dtype, moving=False)),
+        _video(MOVING, name, video("folded", dtype, moving=True)),
+        _video(COMPILED, name, video("compiled", dtype, moving=False), compiles=True),
     ]
+
+
+def _video(name: str, dtype: str, prepare: Prepare, *, compiles: bool = False) -> Contender:
+    return Contender(name, "torch", dtype, prepare, compiles=compiles, frames=FRAMES)
 
 
 def measure_models(network: SAPNet, runs: int) -> Iterator[list[ModelResult]]:
     """Time every contender, `runs` rounds after one warm-up; yields the results of each size."""
     network = network.eval().requires_grad_(False)
-    for height, width in (*SIZES, *LARGE):
-        # What was compiled for the sizes before counts against a limit.
-        torch.compiler.reset()
-        image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-        listed = [c for c in contenders() if (height, width) in SIZES or c.is_quick]
-        ready = [(c, None if c.missing else c.prepare(network, image)) for c in listed]
-        seconds: list[list[float]] = [[] for _ in ready]
-        for run in range(runs + 1):
-            for (_, call), taken in zip(ready, seconds, strict=True):
-                if call is not None:
-                    began = time.perf_counter()
-                    call()
-                    if run:
-                        taken.append(time.perf_counter() - began)
-        yield [
-            ModelResult(c.name, c.runtime, c.dtype, height, width, taken)
-            for (c, _), taken in zip(ready, seconds, strict=True)
-        ]
+    for size in (*SIZES, *LARGE):
+        with torch.inference_mode():
+            yield _measure_size(network, size, runs)
+
+
+def _measure_size(network: SAPNet, size: tuple[int, int], runs: int) -> list[ModelResult]:
+    # What was compiled for the sizes before counts against a limit.
+    torch.compiler.reset()
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    listed = [c for c in contenders() if size in SIZES or c.is_quick]
+    ready = [(c, None if c.missing else c.prepare(network, image)) for c in listed]
+    seconds: list[list[float]] = [[] for _ in ready]
+    for run in range(runs + 1):
+        for (contender, call), taken in zip(ready, seconds, strict=True):
+            if call is not None:
+                began = time.perf_counter()
+                call()
+                if run:
+                    taken.append((time.perf_counter() - began) / contender.frames)
+    return [
+        ModelResult(c.name, c.runtime, c.dtype, *size, taken)
+        for (c, _), taken in zip(ready, seconds, strict=True)
+    ]
 
 
 def _published(network: SAPNet, image: Tensor) -> Callable[[], object]:
     return lambda: network(image)
 
 
-def _folded(dtype: torch.dtype) -> Callable[[SAPNet, Tensor], Callable[[], object]]:
+def _folded(dtype: torch.dtype) -> Prepare:
     def prepare(network: SAPNet, image: Tensor) -> Callable[[], object]:
         executor = FoldedExecutor(network, device=image.device, dtype=dtype)
         return lambda: executor(image)
@@ -166,11 +179,11 @@ def _folded(dtype: torch.dtype) -> Callable[[SAPNet, Tensor], Callable[[], objec
     return prepare
 
 
-def _compiled(dtype: torch.dtype) -> Callable[[SAPNet, Tensor], Callable[[], object]]:
+def _compiled(dtype: torch.dtype) -> Prepare:
     return lambda network, image: compiled_network(network, image, dtype, "default")
 
 
-def _rearranged(dtype: torch.dtype) -> Callable[[SAPNet, Tensor], Callable[[], object]]:
+def _rearranged(dtype: torch.dtype) -> Prepare:
     def prepare(network: SAPNet, image: Tensor) -> Callable[[], object]:
         from sapnet_stream.networks.openvino import OpenVINOExecutor
 
@@ -193,7 +206,7 @@ def _onnxruntime(network: SAPNet, image: Tensor) -> Callable[[], object]:
     return lambda: session.run(None, {name: pixels})
 
 
-def _openvino(precision: str) -> Callable[[SAPNet, Tensor], Callable[[], object]]:
+def _openvino(precision: str) -> Prepare:
     def prepare(network: SAPNet, image: Tensor) -> Callable[[], object]:
         import sapnet_stream.networks.no_telemetry  # noqa: F401, I001 - before OpenVINO
         import openvino

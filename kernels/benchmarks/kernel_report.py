@@ -15,7 +15,13 @@ from pathlib import Path
 import torch
 import triton
 
-from sapnet_kernels import attention_scale, rgb_residual_to_yuv420, yuv420_to_rgb
+from sapnet_kernels import (
+    attention_scale,
+    rgb_residual_to_yuv420,
+    video_input,
+    video_output,
+    yuv420_to_rgb,
+)
 from sapnet_kernels.compiled import Compiled, compiled
 from sapnet_kernels.launches import Launch, image_launches, layer_launches
 from sapnet_kernels.tile import Tile
@@ -105,6 +111,11 @@ def without_tiles(target: Target) -> Iterator[tuple[int | None, Compiled]]:
     yield None, compiled(lambda: yuv420_to_rgb.launch(*planes), target.capability)
     change = luma.new_zeros(3, HEIGHT, WIDTH, dtype=torch.float32)
     yield None, compiled(lambda: rgb_residual_to_yuv420.launch(change, *planes), target.capability)
+    past, seen = change.new_zeros(12, HEIGHT, WIDTH), change[:1]
+    given = change, past, seen, torch.float16
+    yield None, compiled(lambda: video_input.launch(*given), target.capability)
+    decision = change.new_zeros(HEIGHT // 2, WIDTH // 2, 32, dtype=torch.float16)
+    yield 32, compiled(lambda: video_output.launch(decision, change, past, 3), target.capability)
 
 
 def row(target: Target, channels: int | None, tile: Tile | None, kernel: Compiled) -> str:

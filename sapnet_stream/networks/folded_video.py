@@ -23,6 +23,8 @@ from sapnet_stream.networks.strips import Strips, TapMeans, keep_freed_blocks, r
 
 # Of a gate in float32: a cell update reads and writes five of them several times, in the caches.
 _STRIP_BYTES = 2**20
+# Two neighbours in a row go together: copies are by elements. By the bytes of one.
+_PAIRS = {2: torch.int32, 4: torch.int64}
 
 
 class FoldedVideo:
@@ -89,7 +91,7 @@ class FoldedVideo:
         rectify(x, out=x)
         h, c = self._remember(x, h, c)
         x = F.conv2d(self._refine(h), *self._exit, padding=1)
-        return SAPNetVideo.output(frame, past, x), h, c
+        return SAPNetVideo.output(frame, past, _depth_to_space(x)), h, c
 
     def _strip_rows(self, height: int, width: int) -> int:
         """Of the cell, at a time; a GPU is asked as rarely as can be."""
@@ -137,14 +139,14 @@ def _parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
 def entry_parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
     """Weight [C, 64, 3, 3] and bias [C] of conv0 for the channels of `entry_input`."""
     weight, bias = _parameters(layer)
-    planes = weight[:, :-1].reshape(len(weight), -1, PIXELS, 3, 3).clone()
+    planes = weight[:, :-1].reshape(len(weight), -1, 2, 2, 3, 3).clone()
     planes[:, 3:] *= PAST_SCALE
-    seen = weight[:, -1:, None].expand(-1, -1, PIXELS, -1, -1) / PIXELS
-    return torch.cat((planes, seen), dim=1).transpose(1, 2).flatten(1, 2), bias
+    seen = weight[:, -1:, None, None].expand(-1, -1, 2, 2, -1, -1) / PIXELS
+    return torch.cat((planes, seen), dim=1).transpose(1, 2).flatten(1, 3), bias
 
 
 def entry_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """What `network_input` is, channels last: [1, 64, h, w], for each of 2x2 pixels 16 planes.
+    """What `network_input` is, channels last: [1, 64, h, w], for each row of 2x2 pixels 16 pairs.
 
     The past's scale is in the weights. Four shares of `seen` in place of their mean leave one
     copy, and a power of two.
@@ -154,5 +156,15 @@ def entry_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -
     planes[:3] = frame[0] - 0.5
     planes[3:15] = past[0]
     planes[15:] = seen[0]
-    pixels = planes.view(16, height // 2, 2, width // 2, 2).permute(1, 3, 2, 4, 0)
-    return pixels.reshape(1, height // 2, width // 2, 64).permute(0, 3, 1, 2)
+    pairs = planes.view(_PAIRS[dtype.itemsize]).view(16, height // 2, 2, width // 2)
+    pairs = pairs.permute(1, 3, 2, 0).reshape(1, height // 2, width // 2, 32)
+    return pairs.view(dtype).permute(0, 3, 1, 2)
+
+
+def _depth_to_space(x: Tensor) -> Tensor:
+    """`F.pixel_shuffle` by 2, in float32, of [1, 4 n, h, w] that lies channels last."""
+    height, width = x.shape[2:]
+    pairs = x.permute(0, 2, 3, 1).contiguous().view(_PAIRS[x.dtype.itemsize])
+    pairs = pairs.view(height, width, -1, 2).permute(2, 0, 3, 1)
+    pairs = pairs.clone(memory_format=torch.contiguous_format)
+    return pairs.view(x.dtype).view(1, -1, 2 * height, 2 * width).float()

@@ -1,6 +1,6 @@
 """SAPNet for video on a GPU by the ops of `sapnet_kernels`: the same function.
 
-See `fused`. What comes before and behind the convolutions, on a handful of planes, is PyTorch's.
+See `fused`.
 
 Shapes: C channels, H height, W width; h and w are half of them; channels last.
 """
@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from sapnet_kernels.conv_lstm_cell import cell_weight, conv_lstm_cell
 from sapnet_kernels.fused_dilated_conv import conv_weight, fused_dilated_conv
 from sapnet_kernels.launches import layer_launches
-from sapnet_stream.networks.folded_video import entry_input, entry_parameters
+from sapnet_kernels.video_input import video_input
+from sapnet_kernels.video_output import video_output
+from sapnet_stream.networks.background import STATISTICS
+from sapnet_stream.networks.folded_video import entry_parameters
 from sapnet_stream.networks.fused_units import FusedUnits
 from sapnet_stream.networks.graph import Graph
 from sapnet_stream.networks.sapnet_video import SAPNetVideo, VideoState, look, next_frame
@@ -46,11 +49,10 @@ class FusedVideo:
             weight, bias = (p.to(device, torch.float32) for p in entry_parameters(entry))
             self._entry = conv_weight(weight).to(dtype), bias.clone()
             weight, bias = self._floats(network.conv)
-            self._outputs = len(bias)
-            bias = F.pad(bias, (0, _OUTPUTS - len(bias)))
             # Zeros for the channels that are not there.
-            weight = F.pad(conv_weight(weight), (0, _OUTPUTS - self._outputs))
-            self._exit = weight.to(dtype), bias
+            missing = (0, _OUTPUTS - len(bias))
+            weight = F.pad(conv_weight(weight), missing)
+            self._exit = weight.to(dtype), F.pad(bias, missing)
             weight, bias = self._floats(network.gates)
             weight, bias = (cell_weight(*gates.chunk(4)) for gates in (weight, bias))
             self._gates = weight.to(dtype), bias
@@ -75,8 +77,15 @@ class FusedVideo:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `SAPNetVideo.step`; one frame, N = 1.
 
-        From the second step of a size on, a recorded graph runs.
+        From the second step of a size on, a recorded graph runs. What reads the frame stays
+        outside: a graph would first copy all that comes in.
         """
+        x = video_input(frame[0], past[0], seen[0], self._dtype)
+        x, h, c = self._network(x, h, c)
+        return video_output(x, frame[0], past[0], STATISTICS)[None], h, c
+
+    def _network(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is between, recorded or to be recorded."""
         size = h.shape[2], h.shape[3]
         if size != self._size:
             # Nothing that is under way may need the buffers of the last size.
@@ -84,14 +93,14 @@ class FusedVideo:
                 torch.cuda.current_stream(self._device).synchronize()
             self._size, self._graph = size, None
             self._tune(*size)
-            return self._step(frame, past, seen, h, c)
+            return self._convolutions(x, h, c)
         if self._device.type != "cuda":
-            return self._step(frame, past, seen, h, c)
+            return self._convolutions(x, h, c)
         if self._graph is None:
-            self._graph = Graph(self._step, (frame, past, seen, h, c))
-        output, h, c = self._graph(frame, past, seen, h, c)
+            self._graph = Graph(self._convolutions, (x, h, c))
+        x, h, c = self._graph(x, h, c)
         # The state outlives the next replay.
-        return output.clone(), h.clone(), c.clone()
+        return x, h.clone(), c.clone()
 
     def _tune(self, height: int, width: int) -> None:
         """Before the first step: another tile rounds sums in another order."""
@@ -100,17 +109,14 @@ class FusedVideo:
             for launch in layer_launches(height, width, self._channels, dilations, *where):
                 launch.tune()
 
-    def _step(
-        self, frame: Tensor, past: Tensor, seen: Tensor, h: Tensor, c: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        x = entry_input(frame, past, seen, self._dtype)[0].permute(1, 2, 0)
+    def _convolutions(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """From `video_input`'s result to `video_output`'s argument, and the next state."""
         x, _ = fused_dilated_conv(x, *self._entry, None, None, 1, 0)
         state = (tensor[0].permute(1, 2, 0) for tensor in (h, c))
         first, second, sums = conv_lstm_cell(x, *state, *self._gates, self._units.dilations[0])
         x = self._units(first, sums)
         x, _ = fused_dilated_conv(x, *self._exit, None, None, 1, 0, relu=False)
-        change = _planes(x)[:, : self._outputs]
-        return SAPNetVideo.output(frame, past, change), _planes(first), _planes(second)
+        return x, _planes(first), _planes(second)
 
 
 def _planes(x: Tensor) -> Tensor:

@@ -152,17 +152,16 @@ class SAPNetVideo(nn.Module):
         x = h = h.to(x.dtype)
         for unit in self.pdus:
             x = unit(x)
-        return self.output(frame, past, self.conv(x)), h, c
+        return self.output(frame, past, F.pixel_shuffle(self.conv(x), 2).float()), h, c
 
     @staticmethod
     def output(frame: Tensor, past: Tensor, x: Tensor) -> Tensor:
-        """The derained frame from the last convolution's result, [N, 4 (4 + STATISTICS), h, w]."""
-        x = F.pixel_shuffle(x, 2).float()
+        """The derained frame from the last convolution's result, [N, 4 + STATISTICS, H, W]."""
         trust = x[:, 3:].softmax(1)
         result = frame + x[:, :3]
         for number in range(STATISTICS):
             recalled = past[:, 3 * number : 3 * number + 3]
-            result = torch.addcmul(result, trust[:, number + 1 : number + 2], recalled)
+            result.addcmul_(trust[:, number + 1 : number + 2], recalled)
         return result
 
 

@@ -12,7 +12,9 @@ import pytest
 SCRIPT = """
 import dataclasses, json, sys
 import torch
-from sapnet_kernels import attention_scale, rgb_residual_to_yuv420, yuv420_to_rgb
+from sapnet_kernels import (
+    attention_scale, rgb_residual_to_yuv420, video_input, video_output, yuv420_to_rgb
+)
 from sapnet_kernels.compiled import compiled
 from sapnet_kernels.launches import image_launches, layer_launches
 
@@ -30,10 +32,14 @@ planes = sample, chroma, chroma, 0.299, 0.114, 8, False
 change = sample.new_zeros(3, height, width, dtype=torch.float32)
 heads = change.new_zeros(channels + 2, 9 * channels)
 sums, expand = change.new_zeros(height, 9, channels), heads[:channels, :2]
+even = change.new_zeros(3, 2 * height, 2 * width)
+past, decision = even.new_zeros(12, *even.shape[1:]), launches[0].x
 for run in (
     lambda: yuv420_to_rgb.launch(*planes),
     lambda: rgb_residual_to_yuv420.launch(change, *planes),
     lambda: attention_scale.launch(sums, heads, heads[:, 0], expand, height * width),
+    lambda: video_input.launch(even, past, even[:1], decision.dtype),
+    lambda: video_output.launch(decision, even, past, 3),
 ):
     print(json.dumps(dataclasses.asdict(compiled(run, capability))))
 """

@@ -4,12 +4,14 @@ import csv
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
 
 from sapnet_stream import bench, bench_compiled, bench_model, cli
+from sapnet_stream.bench_video import FRAMES
 from sapnet_stream.networks.weights import load_network
 
 Make = Callable[..., Path]
@@ -52,6 +54,16 @@ def test_every_contender_at_every_size_with_its_ratio(tmp_path: Path) -> None:
         assert row["date"] and row["cpu"] and row["threads"]
         # Without the package a row says so and holds no figure.
         assert bool(row["median"]) != row["runtime"].endswith("not installed")
+
+
+def test_a_figure_is_of_one_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    picked = [c for c in bench_model.contenders() if c.name in ("folded", bench_model.STILL)]
+    monkeypatch.setattr(bench_model, "LARGE", ())
+    monkeypatch.setattr(bench_model, "contenders", lambda: picked)
+    monkeypatch.setattr("time.perf_counter", count(step=FRAMES).__next__)
+    (results,) = bench_model.measure_models(load_network(), 2)
+    for result in results:
+        assert result.seconds == [1 if result.name == bench_model.STILL else FRAMES] * 2
 
 
 def test_sizes_are_compiled_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
