@@ -49,63 +49,75 @@ RECORDED = "as written, float16 channels last, CUDA graph"
 FOLDED = "folded, float16 channels last, CUDA graph"
 COMPILED = "folded, float16, torch.compile max-autotune, CUDA graph"
 OURS = "fused, float16"
-Add = Callable[[str, str, dict[str, Call]], None]
+Makers = Mapping[str, Callable[[], Call]]
+Add = Callable[[str, str, Call, Makers], None]
 # Of torch.compile: the graph is ours to record.
 MODE = "max-autotune-no-cudagraphs"
 LEAST_DB = 50.0
 """Of a result to the one in float32: what 16 bits cost is far less, what is wrong far more."""
 
 
-def image_contenders(network: SAPNet, image: Tensor, compiling: bool) -> dict[str, Call]:
-    """The six-stage network on [1, 3, H, W]; first the one that the others are checked by."""
-    if compiling:
-        found = {COMPILED: recorded(compiled_network(network, image, HALF, MODE))}
-    else:
+def image_contenders(network: SAPNet, image: Tensor, compiling: bool) -> Makers:
+    """What makes the contenders that run the six-stage network on [1, 3, H, W]."""
+
+    def as_written() -> Call:
         half = copy.deepcopy(network).to(HALF).to(memory_format=torch.channels_last)
         narrow = image.to(HALF, memory_format=torch.channels_last)
-        folded = FoldedExecutor(network, device=image.device, dtype=HALF)
-        found = {
-            RECORDED: recorded(lambda: half(narrow)),
-            FOLDED: recorded(lambda: folded(image)),
-        }
-    fused = FusedExecutor(network, device=image.device, dtype=HALF)
-    return {EAGER: as_installed(lambda: network(image)), **found, OURS: lambda: fused(image)}
+        return recorded(lambda: half(narrow))
+
+    def folded() -> Call:
+        executor = FoldedExecutor(network, device=image.device, dtype=HALF)
+        return recorded(lambda: executor(image))
+
+    def compiled() -> Call:
+        return recorded(compiled_network(network, image, HALF, MODE))
+
+    def fused() -> Call:
+        executor = FusedExecutor(network, device=image.device, dtype=HALF)
+        executor(image)  # The first frame of a size is not recorded.
+        return lambda: executor(image)
+
+    others = {COMPILED: compiled} if compiling else {RECORDED: as_written, FOLDED: folded}
+    return {EAGER: lambda: as_installed(lambda: network(image)), **others, OURS: fused}
 
 
-def step_contenders(
-    network: SAPNetVideo, inputs: tuple[Tensor, ...], compiling: bool
-) -> dict[str, Call]:
-    """One step of the video network; see `SAPNetVideo.step`."""
+def step_contenders(network: SAPNetVideo, inputs: tuple[Tensor, ...], compiling: bool) -> Makers:
+    """The same for one step of the video network; see `SAPNetVideo.step`."""
     frame, past, seen, h, c = inputs
     narrow = frame, past, seen, h.to(HALF), c
-    folded = FoldedVideo(network, device=frame.device, dtype=HALF)
-    if compiling:
-        folded.step(*narrow)  # makes what the compiler takes for granted
-        step = torch.compile(folded.step, mode=MODE, dynamic=False, fullgraph=True)
-        found = {COMPILED: recorded(lambda: step(*narrow))}
-    else:
+
+    def as_written() -> Call:
         half = copy.deepcopy(network).to(HALF).to(memory_format=torch.channels_last)
-        found = {
-            RECORDED: recorded(lambda: half.step(*narrow)),
-            FOLDED: recorded(lambda: folded.step(*narrow)),
-        }
-    fused = FusedVideo(network, device=frame.device, dtype=HALF)
-    return {
-        EAGER: as_installed(lambda: network.step(*inputs)),
-        **found,
-        OURS: lambda: fused.step(*narrow),
-    }
+        return recorded(lambda: half.step(*narrow))
+
+    def folded() -> Call:
+        executor = FoldedVideo(network, device=frame.device, dtype=HALF)
+        return recorded(lambda: executor.step(*narrow))
+
+    def compiled() -> Call:
+        executor = FoldedVideo(network, device=frame.device, dtype=HALF)
+        executor.step(*narrow)  # makes what the compiler takes for granted
+        step = torch.compile(executor.step, mode=MODE, dynamic=False, fullgraph=True)
+        return recorded(lambda: step(*narrow))
+
+    def fused() -> Call:
+        executor = FusedVideo(network, device=frame.device, dtype=HALF)
+        executor.step(*narrow)  # The first step of a size is not recorded.
+        return lambda: executor.step(*narrow)
+
+    others = {COMPILED: compiled} if compiling else {RECORDED: as_written, FOLDED: folded}
+    return {EAGER: lambda: as_installed(lambda: network.step(*inputs)), **others, OURS: fused}
 
 
-def stream_contenders(network: SAPNetVideo, frames: list[Tensor]) -> dict[str, Call]:
-    """A frame of a video whose memory is full, with following the camera and aligning the past."""
+def stream_contenders(network: SAPNetVideo, frames: list[Tensor]) -> Makers:
+    """The same for a frame of a video whose memory is full: with following the camera too."""
     device = frames[0].device
-    folded = FoldedVideo(network, device=device, dtype=HALF)
-    fused = FusedVideo(network, device=device, dtype=HALF)
     return {
-        EAGER: as_installed(played(network, frames)),
-        FOLDED.removesuffix(", CUDA graph"): played(folded, frames),
-        OURS: played(fused, frames),
+        EAGER: lambda: as_installed(played(network, frames)),
+        FOLDED.removesuffix(", CUDA graph"): lambda: played(
+            FoldedVideo(network, device=device, dtype=HALF), frames
+        ),
+        OURS: lambda: played(FusedVideo(network, device=device, dtype=HALF), frames),
     }
 
 
@@ -140,40 +152,59 @@ def step_inputs(network: SAPNetVideo, frame: Tensor) -> tuple[Tensor, ...]:
     return frame, past, seen, h, c
 
 
-def picture(result: object) -> Tensor:
-    """Of a contender's result."""
+def picture(call: Call) -> Tensor:
+    """A contender's picture, without TF32, on the host, where no kernel can write."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+        result = call()
     first = result[0] if isinstance(result, tuple) else result
     assert isinstance(first, Tensor)
-    return first
+    return first.float().cpu()
 
 
-def decibels(result: Tensor, wanted: Tensor) -> float:
-    """Peak signal-to-noise ratio of pictures in [0, 1]; 0 where there are NaNs."""
-    error = (result.float() - wanted.float()).square().mean().clamp(min=1e-12)
-    return float((-10 * torch.log10(error)).nan_to_num(0.0))
+def difference(result: Tensor, wanted: Tensor) -> str:
+    """What is wrong with a picture in [0, 1]; nothing where it is the one wanted."""
+    if result.isnan().any():
+        return "NaN"
+    error = (result - wanted).square().mean().clamp(min=1e-12)
+    decibels = float(-10 * torch.log10(error))
+    return "" if decibels >= LEAST_DB else f"{decibels:.1f} dB"
 
 
-def wrong_contenders(calls: Mapping[str, Call]) -> dict[str, str]:
-    """Those whose result is not the first one's, and why."""
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-        # A graph's result lies in memory that it writes again.
-        results = {name: picture(call()).clone() for name, call in calls.items()}
-    first = next(iter(results.values()))
-    found = {name: decibels(result, first) for name, result in results.items()}
-    return {n: f"red, not timed: {db:.1f} dB" for n, db in found.items() if db < LEAST_DB}
+def made(reference: Call, contenders: Makers) -> tuple[dict[str, Call], dict[str, str]]:
+    """The contenders; and of those whose pictures are not the reference's, what is wrong.
+
+    The reference runs before any is made. Whenever one more is, all are looked at: it may have
+    got memory that another still uses.
+    """
+    wanted = [picture(reference) for _ in contenders]
+    calls: dict[str, Call] = {}
+    wrong: dict[str, str] = {}
+    for newest, make in contenders.items():
+        calls[newest] = make()
+        # In a video the newest shows the first picture, the one before it the second.
+        for (name, call), want in zip(reversed(calls.items()), wanted, strict=False):
+            why = difference(picture(call), want)
+            once = "" if name == newest else f" once '{newest}' was made"
+            if why:
+                wrong.setdefault(name, f"red, not timed: {why}{once}")
+    return calls, wrong
 
 
 def measure(
-    what: str, size: str, calls: Mapping[str, Call], runs: int, timer: Callable[[Call], float]
+    what: str,
+    size: str,
+    contenders: tuple[Mapping[str, Call], Mapping[str, str]],
+    runs: int,
+    timer: Callable[[Call], float],
 ) -> list[Row]:
-    """Rows of contenders; those with a wrong result say "red" and hold no figure."""
-    wrong = wrong_contenders(calls)
+    """Rows of what `made` gave; those of the wrong ones say "red" and hold no figure."""
+    calls, wrong = contenders
     width, height = size.split("x")
     common: Row = {"what": what, "width": width, "height": height, "unit": "ms"}
     rows = [common | {"by": name, "note": why} for name, why in wrong.items()]
     right = {name: call for name, call in calls.items() if name not in wrong}
     figures = in_turn(right, runs, timer)
-    bases = [name for name in figures if name != OURS]
+    bases = [name for name in figures if name != OURS] or [OURS]
     for name, values in figures.items():
         row = common | spread(values) | {"by": name, "runs": runs}
         # Ours beside each of the others, they beside the first.
@@ -201,11 +232,14 @@ def measured_size(
     width, height = map(int, size.split("x"))
     frames = [frame.cuda() for frame in moving_scene(height, width, STEP_PX)]
     still, video = networks
-    add("SAPNet, six stages", size, image_contenders(still, frames[0], compiling))
-    inputs = step_inputs(video, frames[0])
-    add("SAPNetVideo, step", size, step_contenders(video, inputs, compiling))
+    image, inputs = frames[0], step_inputs(video, frames[0])
+    contenders = image_contenders(still, image, compiling)
+    add("SAPNet, six stages", size, lambda: still(image), contenders)
+    contenders = step_contenders(video, inputs, compiling)
+    add("SAPNetVideo, step", size, lambda: video.step(*inputs), contenders)
     if not compiling:
-        add("SAPNetVideo, frame of a video", size, stream_contenders(video, frames))
+        contenders = stream_contenders(video, frames)
+        add("SAPNetVideo, frame of a video", size, played(video, frames), contenders)
 
 
 def main() -> int:
@@ -220,9 +254,10 @@ def main() -> int:
     timer, results = ColdTimer(), Results(options.out, shlex.join(["python3", *sys.argv]))
     red = False
 
-    def add(what: str, size: str, calls: dict[str, Call]) -> None:
+    def add(what: str, size: str, reference: Call, contenders: Makers) -> None:
         nonlocal red
-        rows = measure(what, size, calls, options.runs, timer)
+        calls, wrong = made(reference, contenders)
+        rows = measure(what, size, (calls, wrong), options.runs, timer)
         results.add(rows)
         red = red or any("red" in str(row.get("note")) for row in rows)
         if options.profiles and size == SIZES[2] and COMPILED not in calls:

@@ -23,18 +23,23 @@ from sapnet_stream.job import Job
 from sapnet_stream.networks.weights import load_network, load_video_network
 from sapnet_stream.video.codec import EncoderSettings
 from sapnet_stream.video.decode import VideoDecoder
+from sapnet_stream.video.hardware import HardwareDecoder
 
 ZERO = "zero residual"
 
 
-def programs(source: Path, target: Path, preset: str | None) -> dict[str, Call]:
+def programs(
+    source: Path, target: Path, preset: str | None, hwaccel: str | None
+) -> dict[str, Call]:
     """Each derains the file once and gives its report."""
     engines = {
         "SAPNetVideo": DerainEngine(load_video_network()),
         "SAPNet, six stages": DerainEngine(load_network()),
         ZERO: DerainEngine(executor=ZeroResidual()),
     }
-    job = Job(source, target, encoder=EncoderSettings("h264", preset=preset), overwrite=True)
+    hardware = None if hwaccel is None else HardwareDecoder(hwaccel)
+    encoder = EncoderSettings("h264", preset=preset)
+    job = Job(source, target, hardware=hardware, encoder=encoder, overwrite=True)
     return {name: partial(derain_file, job, engine) for name, engine in engines.items()}
 
 
@@ -47,8 +52,8 @@ def busy(stats: Sequence[StageStats]) -> str:
     return "busy: " + ", ".join(shares)
 
 
-def measure(source: Path, runs: int, preset: str | None) -> list[Row]:
-    """A row per program."""
+def measure(source: Path, runs: int, preset: str | None, hwaccel: str | None) -> list[Row]:
+    """A row per program; see the command's options."""
     with VideoDecoder(source) as decoder:
         size: Row = {"width": decoder.info.width, "height": decoder.info.height}
     notes: list[str] = []
@@ -61,13 +66,14 @@ def measure(source: Path, runs: int, preset: str | None) -> list[Row]:
         return report.frames / (time.perf_counter() - began)
 
     with tempfile.TemporaryDirectory() as folder:
-        calls = programs(source, Path(folder) / "out.mp4", preset)
+        calls = programs(source, Path(folder) / "out.mp4", preset, hwaccel)
         figures = in_turn(calls, runs, frames_per_second)
+    by = "sapnet-stream" + (f" --hwaccel {hwaccel}" if hwaccel else "")
     last = dict(zip(calls, notes[-len(calls) :], strict=True))
     return [
         size
         | spread(values)
-        | {"what": f"file to file, {name}", "by": "sapnet-stream", "unit": "frames/s"}
+        | {"what": f"file to file, {name}", "by": by, "unit": "frames/s"}
         # Of rates, not times.
         | {"ratio": ratio(values, figures[ZERO]), "baseline": ZERO}
         | {"runs": runs, "note": last[name]}
@@ -81,9 +87,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="append to it")
     parser.add_argument("--runs", type=int, default=3, help="counted rounds (3)")
     parser.add_argument("--preset", help="of the encoder; default as in sapnet-stream")
+    parser.add_argument("--hwaccel", metavar="NAME", help="that decodes, such as cuda")
     options = parser.parse_args()
     results = Results(options.out, shlex.join(["python3", *sys.argv]))
-    results.add(measure(options.video, options.runs, options.preset))
+    results.add(measure(options.video, options.runs, options.preset, options.hwaccel))
     return 0
 
 

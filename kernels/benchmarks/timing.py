@@ -6,6 +6,7 @@ import shutil
 import statistics
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -41,8 +42,28 @@ class ColdTimer:
         return float(self._begin.elapsed_time(self._end))
 
 
+@dataclass(frozen=True)
+class Recording:
+    """A call as a CUDA graph; its result lies where the next replay writes its own.
+
+    Attributes:
+        graph: what is replayed.
+        call: what was recorded. Weights and buffers that the graph works with belong to it: without
+            it their memory would be handed out again.
+        result: of every replay.
+    """
+
+    graph: torch.cuda.CUDAGraph
+    call: Call
+    result: object
+
+    def __call__(self) -> object:
+        self.graph.replay()
+        return self.result
+
+
 def recorded(call: Call) -> Call:
-    """`call` as a CUDA graph; its result lies where the next replay writes its own."""
+    """`call` as a CUDA graph, see `Recording`."""
     # cuDNN chooses and compilers work before, which cannot be recorded.
     for _ in range(2):
         call()
@@ -50,12 +71,7 @@ def recorded(call: Call) -> Call:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         result = call()
-
-    def replay() -> object:
-        graph.replay()
-        return result
-
-    return replay
+    return Recording(graph, call, result)
 
 
 def in_turn(

@@ -10,7 +10,8 @@ class Graph:
     """A function of tensors whose shapes, devices and host-side decisions never change.
 
     Args:
-        function: works on one CUDA device and does not wait for it.
+        function: works on one CUDA device and does not wait for it. Its caller keeps what it works
+            with beside its inputs, such as weights, for as long as the graph.
         inputs: what it is called with; only shapes, strides and dtypes matter later.
     """
 

@@ -108,7 +108,9 @@ class TapMeans:
         total = self._totals.float()
         # [H, 3 C]: sums of each row over the columns that kx = 0, 1, 2 see.
         rows = torch.cat((total - last, total, total - first), dim=1)
-        seen = torch.stack((rows[:-dilation].sum(0), rows.sum(0), rows[dilation:].sum(0)))
+        # Less the border here too: sums of H and of H - d rows Inductor joins on a GPU, and fails.
+        every, top, bottom = rows.sum(0), rows[:dilation].sum(0), rows[-dilation:].sum(0)
+        seen = torch.stack((every - bottom, every, every - top))
         return seen.div_(self._pixels).flatten()
 
 

@@ -1,11 +1,14 @@
 """Benchmarks time what is right and report what they timed; how fast it is, is no test."""
 
 import csv
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +20,7 @@ from sapnet_kernels import launches
 from sapnet_kernels.tile import Tile
 from sapnet_kernels.tuning import runnable
 from sapnet_stream.bench_video import moving_scene
+from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
 from sapnet_stream.networks.sapnet_video import SAPNetVideo, SAPNetVideoConfig
 from sapnet_training.chart import COLOURS
@@ -55,6 +59,24 @@ def test_spread_and_ratio() -> None:
     assert timing.spread([5, 1, 2, 4, 3]) == {"median": "3", "p20": "1.8", "p80": "4.2"}
     # Pair by pair: 8 / 4, 1 / 1, 3 / 1; of the medians it would be 3.
     assert timing.ratio([8, 1, 3], [4, 1, 1]) == "2.00"
+
+
+def test_a_recording_keeps_what_it_works_with(
+    device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if device.type == "cpu":
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+        monkeypatch.setattr(torch.cuda, "graph", nullcontext)
+    weight = torch.ones(1000, device=device)
+    kept = weakref.ref(weight)
+    call = timing.recorded(partial(torch.mul, weight, 2))
+    del weight
+    assert kept() is not None
+    # What is free is handed out again.
+    others = [torch.full((1000,), torch.nan, device=device) for _ in range(9)]
+    result = call()
+    assert isinstance(result, Tensor) and result.eq(2).all() and others
 
 
 def test_contenders_take_turns_and_the_first_round_does_not_count() -> None:
@@ -166,30 +188,50 @@ def test_every_network_is_the_one_it_is_measured_against(
     still = SAPNet(SAPNetConfig(dilations=(2,), stages=2)).to(device)
     video = SAPNetVideo(SAPNetVideoConfig(dilations=(2,))).to(device)
     inputs = networks.step_inputs(video, frames[0])
-    for contenders in (
-        networks.image_contenders(still, frames[0], compiling=False),
-        networks.step_contenders(video, inputs, compiling=False),
-        networks.stream_contenders(video, frames),
-        networks.step_contenders(video, inputs, compiling=True),
-        networks.image_contenders(still, frames[0], compiling=True),
+    image, step = lambda: still(frames[0]), lambda: video.step(*inputs)
+    for reference, makers in (
+        (image, networks.image_contenders(still, frames[0], compiling=False)),
+        (step, networks.step_contenders(video, inputs, compiling=False)),
+        (networks.played(video, frames), networks.stream_contenders(video, frames)),
+        (step, networks.step_contenders(video, inputs, compiling=True)),
+        (image, networks.image_contenders(still, frames[0], compiling=True)),
     ):
+        contenders = networks.made(reference, makers)
         rows = networks.measure("SAPNet", "16x8", contenders, 1, timer)
-        assert {row["by"] for row in rows if "median" in row} == set(contenders)
+        assert {row["by"] for row in rows if "median" in row} == set(makers)
         assert rows[0]["by"] == rows[0]["baseline"] == networks.EAGER
         # Ours has a ratio to each of the others.
         ours = [row["baseline"] for row in rows if row["by"] == networks.OURS]
-        assert ours == [name for name in contenders if name != networks.OURS]
+        assert ours == [name for name in makers if name != networks.OURS]
 
 
-@pytest.mark.parametrize("noise", [0.01, torch.nan])
-def test_a_network_that_is_another_is_not_timed(noise: float, timer: Timer) -> None:
+@pytest.mark.parametrize(("noise", "why"), [(0.01, "40.0 dB"), (torch.nan, "NaN")])
+def test_a_network_that_is_another_is_not_timed(noise: float, why: str, timer: Timer) -> None:
     picture = torch.rand(1, 3, 8, 8)
-    calls = {networks.EAGER: lambda: picture, networks.OURS: lambda: picture + noise}
-    first, ours = sorted(
-        networks.measure("SAPNet", "8x8", calls, 1, timer), key=lambda row: str(row["by"])
-    )
-    assert "median" in first and "median" not in ours
-    assert str(ours["note"]).startswith("red, not timed: " + ("40.0" if noise == 0.01 else "0.0"))
+    makers = {
+        networks.EAGER: lambda: lambda: picture,
+        networks.OURS: lambda: lambda: picture + noise,
+    }
+    contenders = networks.made(lambda: picture, makers)
+    ours, first = networks.measure("SAPNet", "8x8", contenders, 1, timer)
+    assert (ours["by"], ours["note"]) == (networks.OURS, f"red, not timed: {why}")
+    assert "median" not in ours and "median" in first
+
+
+def test_what_one_contender_does_to_another_is_named(timer: Timer) -> None:
+    picture = torch.rand(1, 3, 8, 8)
+    memory = picture.clone()
+
+    def ours_made() -> timing.Call:
+        memory.fill_(torch.nan)
+        return lambda: picture
+
+    makers = {networks.EAGER: lambda: lambda: memory, networks.OURS: ours_made}
+    contenders = networks.made(lambda: picture, makers)
+    eager, ours = networks.measure("SAPNet", "8x8", contenders, 1, timer)
+    assert eager["by"] == networks.EAGER
+    assert eager["note"] == f"red, not timed: NaN once '{networks.OURS}' was made"
+    assert ours["by"] == ours["baseline"] == networks.OURS and "median" in ours
 
 
 def result_row(what: str, by: str, milliseconds: float, flop: float, size: float) -> pictures.Row:
@@ -231,7 +273,7 @@ def test_whole_programs(tmp_path: Path) -> None:
 
     clip = tmp_path / "clip.mp4"
     write_video(clip, torch.rand(6, 3, 48, 64), Fraction(25))
-    rows = programs.measure(clip, 1, None)
+    rows = programs.measure(clip, 1, None, None)
     assert [row["what"] for row in rows] == [
         f"file to file, {name}" for name in ("SAPNetVideo", "SAPNet, six stages", programs.ZERO)
     ]
@@ -239,3 +281,5 @@ def test_whole_programs(tmp_path: Path) -> None:
         assert (row["width"], row["height"], row["unit"]) == (64, 48, "frames/s")
         assert "derain" in str(row["note"])
     assert rows[-1]["ratio"] == "1.00"
+    with pytest.raises(UsageError, match="--hwaccel cuda:99"):
+        programs.measure(clip, 1, None, "cuda:99")
