@@ -106,10 +106,9 @@ class FoldedVideo:
         new_h, new_c = torch.empty_like(h), torch.empty_like(c)
         for start, stop in self._strips:
             i, f, g, o = (gate[:, :, start:stop].float().sigmoid_() for gate in gates)
-            rows = new_c[:, :, start:stop]
-            torch.addcmul(i, i, g, value=-2, out=rows).addcmul_(f, c[:, :, start:stop])
-            squashed = torch.mul(rows, -2).sigmoid_()
-            new_h[:, :, start:stop] = o.addcmul_(squashed, o, value=-2)
+            cell = i.addcmul_(i, g, value=-2).addcmul_(f, c[:, :, start:stop])
+            new_c[:, :, start:stop] = cell
+            new_h[:, :, start:stop] = o.addcmul_(cell.mul_(-2).sigmoid_(), o, value=-2)
         return new_h, new_c
 
     def _refine(self, h: Tensor) -> Tensor:
@@ -118,7 +117,7 @@ class FoldedVideo:
         for first, second in self._units:
             y = self._attended(first, x)
             y = self._attended(second, y)
-            x = torch.add(x, y, out=y)
+            x = y.add_(x)
             rectify(x, out=x)
         return x
 
@@ -163,6 +162,9 @@ def entry_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -
 
 def _depth_to_space(x: Tensor) -> Tensor:
     """`F.pixel_shuffle` by 2, in float32, of [1, 4 n, h, w] that lies channels last."""
+    if torch.compiler.is_compiling():
+        # It needs no pairs, and that of PyTorch 2.11 mistakes their strides.
+        return F.pixel_shuffle(x, 2).float()
     height, width = x.shape[2:]
     pairs = x.permute(0, 2, 3, 1).contiguous().view(_PAIRS[x.dtype.itemsize])
     pairs = pairs.view(height, width, -1, 2).permute(2, 0, 3, 1)

@@ -72,7 +72,11 @@ def rectify(x: Tensor, out: Tensor) -> None:
     CPU goes through float32 and takes five times as long as this.
     """
     bits = {4: torch.int32, 2: torch.int16}[x.element_size()]
-    torch.clamp_min(x.view(bits), 0, out=out.view(bits))
+    if out is x:
+        # The compiler of PyTorch 2.11 knows no `out=` that lies channels last.
+        x.view(bits).clamp_min_(0)
+    else:
+        torch.clamp_min(x.view(bits), 0, out=out.view(bits))
 
 
 class TapMeans:

@@ -12,7 +12,8 @@ import torch
 
 from sapnet_stream import bench, bench_compiled, bench_model, cli
 from sapnet_stream.bench_video import FRAMES
-from sapnet_stream.networks.weights import load_network
+from sapnet_stream.networks.folded_video import FoldedVideo
+from sapnet_stream.networks.weights import load_network, load_video_network
 
 Make = Callable[..., Path]
 COMPILE = torch.compile
@@ -108,6 +109,18 @@ def test_what_is_compiled_is_taken_whole(dtype: torch.dtype) -> None:
     atol = 1e-5 if dtype == torch.float32 else 0.05
     for result, want in zip(results, expected, strict=True):
         torch.testing.assert_close(result.float(), want, atol=atol, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_step_of_the_video_network_is_taken_whole(dtype: torch.dtype) -> None:
+    folded = FoldedVideo(load_video_network(), device=torch.device("cpu"), dtype=dtype)
+    state = folded.initial(22, 40)
+    given = *(torch.rand(1, planes, 22, 40) for planes in (3, 12, 1)), state.h, state.c
+    expected = folded.step(*given)
+    torch._dynamo.reset()
+    whole = COMPILE(folded.step, backend="eager", dynamic=False, fullgraph=True)
+    for result, want in zip(whole(*given), expected, strict=True):
+        torch.testing.assert_close(result, want)
 
 
 @pytest.fixture
