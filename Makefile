@@ -13,7 +13,7 @@ help:
 	@echo "make type    mypy --strict"
 	@echo "make bench   measure this machine: networks and whole programs"
 	@echo "make kernel-report   compile every kernel for six GPUs; needs none"
-	@echo "make gpu-check OUT=FOLDER   tests and benchmarks that need a GPU, in ten minutes"
+	@echo "make gpu-check OUT=FOLDER   tests and benchmarks that need a GPU, in 18 minutes"
 	@echo "make gpu-train CONFIG=first   pack a training slot for a GPU machine into slot/"
 	@echo "make clean   remove what the other commands made"
 
@@ -50,10 +50,11 @@ kernel-report: $(VENV)/installed
 	$(BIN)/python kernels/benchmarks/kernel_report.py \
 		--out kernels/benchmarks/results/kernel_report.md
 
-# By PYTHON, which need not have the package; CLIP is a 1920x1080 video, made if there is none.
+# By PYTHON, which need not have the package; CLIP is a 1920x1080 video, made if there is none;
+# PARTS are some of the parts that the script names.
 OUT ?= gpu-check
 gpu-check:
-	OUT="$(OUT)" CLIP="$(CLIP)" PYTHON="$(PYTHON)" bash kernels/benchmarks/gpu_check.sh
+	OUT="$(OUT)" CLIP="$(CLIP)" PARTS="$(PARTS)" PYTHON="$(PYTHON)" bash kernels/benchmarks/gpu_check.sh
 
 # A slot goes on from RUN, the folder the slot before gave back; the first one may begin with the
 # weights START, a run's .pt or bundled ones. BUDGET is the time of all slots together, in minutes.

@@ -2,7 +2,7 @@
 # Tests and benchmarks of everything that needs a GPU, what is worth most first: `make gpu-check`.
 # Needs PyTorch, Triton, pytest and pytest-xdist, and none of ours installed.
 # Results go to the folder $OUT as they come. $PARTS names some of the parts, for a machine that is
-# lent for minutes; all take at most 17. $CLIP is a 1920x1080 video for the whole programs, which
+# lent for minutes; all take at most 18. $CLIP is a 1920x1080 video for the whole programs, which
 # need PyAV, as "slots" does; without one it is made, which needs scikit-image. Every part runs; the
 # status is 1 if one was red or took too long.
 set -uo pipefail
@@ -49,7 +49,7 @@ programs() {
 
 # They time transfers, so nothing runs beside them.
 slots() {
-    run 80 tests.txt -m pytest -v -s -p no:cacheprovider \
+    run 120 tests.txt -m pytest -v -s -p no:cacheprovider \
         tests/stream/test_slots_cuda.py tests/stream/test_hardware.py
 }
 
