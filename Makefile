@@ -13,7 +13,7 @@ help:
 	@echo "make type    mypy --strict"
 	@echo "make bench   measure this machine: networks and whole programs"
 	@echo "make kernel-report   compile every kernel for six GPUs; needs none"
-	@echo "make gpu-check OUT=FOLDER   tests and benchmarks that need a GPU, in 18 minutes"
+	@echo "make gpu-check OUT=FOLDER   tests and benchmarks that need a GPU, in ten minutes"
 	@echo "make gpu-train CONFIG=first   pack a training slot for a GPU machine into slot/"
 	@echo "make clean   remove what the other commands made"
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Tests and benchmarks of everything that needs a GPU, what is worth most first: `make gpu-check`.
 # Needs PyTorch, Triton, pytest and pytest-xdist, and none of ours installed.
-# Results go to the folder $OUT as they come. $PARTS names some of the parts, for a machine that is
-# lent for minutes; all take at most 18. $CLIP is a 1920x1080 video for the whole programs, which
-# need PyAV, as "slots" does; without one it is made, which needs scikit-image. Every part runs; the
-# status is 1 if one was red or took too long.
+# Results go to the folder $OUT as they come. All that is begun ends within $LIMIT seconds (585); $PARTS
+# names some of the parts, as on a slow machine not all come to their turn. $CLIP is a 1920x1080 video
+# for the whole programs, which need PyAV, as "slots" does; without one it is made, which needs
+# scikit-image. The status is 1 if a part was red, took too long or had no time left.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
@@ -15,11 +15,18 @@ trap 'rm -rf "$work"' EXIT
 export PYTHONPATH="$PWD:$PWD/kernels:$PWD/training${PYTHONPATH:+:$PYTHONPATH}"
 export FAIL_WITHOUT_CUDA=1 PYTHONUNBUFFERED=1
 results=$OUT/results.csv
+LIMIT=${LIMIT:-585}
 red=0
 
 # Of at most so many seconds; at their end pytest still says what it has.
 run() {
-    timeout -s INT -k 5 "$1" "$python" "${@:3}" 2>&1 | tee -a "$OUT/$2" || red=1
+    local left=$((LIMIT - SECONDS))
+    if [ "$left" -lt 10 ]; then
+        echo "no time left: ${*:3}" | tee -a "$OUT/$2"
+        red=1
+        return
+    fi
+    timeout -s INT -k 5 $(($1 < left ? $1 : left)) "$python" "${@:3}" 2>&1 | tee -a "$OUT/$2" || red=1
 }
 
 networks() {
