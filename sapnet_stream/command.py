@@ -192,7 +192,9 @@ class Command:
                 self._progress.warn(warning)
 
         try:
-            report = derain_file(job, engine, start, self._progress.update, self._stop)
+            report = derain_file(
+                job, engine, start, self._progress.update, self._stop, self._progress.again
+            )
         except KeyboardInterrupt:
             report = Report(None, 0, False, [], [])
         for warning in report.warnings:

@@ -78,6 +78,7 @@ def derain_file(
     on_start: Callable[[Start], None] = lambda _: None,
     on_frame: Callable[[], None] = lambda: None,
     stop: Stop | None = None,
+    on_again: Callable[[int, int], None] = lambda *_: None,
 ) -> Report:
     """Derain a video file; the target appears when it is complete, or not at all.
 
@@ -91,6 +92,8 @@ def derain_file(
         on_frame: called after each frame, from another thread.
         stop: asked once, ends the job with the part at hand and writes what is done beside
             the target; asked twice, ends it at once.
+        on_again: called while damage has frames decoded a second time, with how many were, and
+            how many are to be; from any thread.
 
     Raises:
         SapnetError: one sentence; the target is untouched.
@@ -126,7 +129,7 @@ def derain_file(
             work = _work(prepared, engine, journal)
             for first, behind in list(journal.missing()):
                 if not stop.asked:
-                    stats = work.run(first, behind, stop, on_frame)
+                    stats = work.run(first, behind, stop, on_frame, on_again)
         return _finish(prepared, journal, stop, stats)
 
 

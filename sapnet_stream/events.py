@@ -8,6 +8,8 @@ The events of `--progress json`, on stdout; keys are added, never renamed or rem
   earlier run);
 - progress, about once a second: `frames` (done, resumed ones included), `total` (or null),
   `frames_per_second` of this run and `seconds_left` (null until known);
+- again, about once a second, while damage has frames decoded a second time and no others come:
+  `frames` (decoded again), `total` (to be);
 - warning, note: `text`; error, stopped: `text`, `exit_status`; one sentence each;
 - done: `output`, `frames` (1 for an image), `seconds`, `frames_per_second`;
 - of a folder: file, before each: `number`, `total`, `input`; at last folder: `done`, `skipped`,
@@ -60,17 +62,19 @@ class JsonProgress:
     def update(self) -> None:
         """Say how many frames are done, once a second."""
         rate = self._pace.update()
-        now = time.monotonic()
-        if now - self._said_seconds < EVENT_SECONDS:
-            return
-        self._said_seconds = now
-        _write(
-            "progress",
-            frames=self._pace.done,
-            total=self._pace.total,
-            frames_per_second=rate,
-            seconds_left=self._pace.seconds_left,
-        )
+        if self._is_time():
+            _write(
+                "progress",
+                frames=self._pace.done,
+                total=self._pace.total,
+                frames_per_second=rate,
+                seconds_left=self._pace.seconds_left,
+            )
+
+    def again(self, done: int, total: int) -> None:
+        """Say how many frames before a damage were decoded a second time, once a second."""
+        if self._is_time():
+            _write("again", frames=done, total=total)
 
     def warn(self, text: str) -> None:
         """Say what was not quite as it should be."""
@@ -110,10 +114,18 @@ class JsonProgress:
             exit_status=report.exit_code,
         )
 
+    def _is_time(self) -> bool:
+        now = time.monotonic()
+        if now - self._said_seconds < EVENT_SECONDS:
+            return False
+        self._said_seconds = now
+        return True
+
 
 def _write(event: str, **values: object) -> None:
     try:
-        print(json.dumps({"event": event, **values}), flush=True)
+        # In one piece, for another thread may say something, too.
+        print(f"{json.dumps({'event': event, **values})}\n", end="", flush=True)
     except BrokenPipeError as error:
         # What is said from here on, and what Python writes at its end, goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

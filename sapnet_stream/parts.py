@@ -67,6 +67,7 @@ class PartWork:
         behind: int | None,
         stop: Stop,
         on_frame: Callable[[], None] = lambda: None,
+        on_again: Callable[[int, int], None] = lambda *_: None,
     ) -> list[StageStats]:
         """Make the parts from `first` up to `behind`, or up to the end of the source.
 
@@ -75,6 +76,7 @@ class PartWork:
             behind: number of the part behind the last; None makes all that follow.
             stop: asked once, ends with the part at hand.
             on_frame: called after each frame, from another thread.
+            on_again: see `VideoDecoder`; from any thread.
 
         Raises:
             KeyboardInterrupt: `stop` was asked twice; finished parts are kept.
@@ -82,6 +84,11 @@ class PartWork:
         # A seek into a damaged file may show another picture than reading up to there.
         careful = any(part.damaged or part.retimed for part in self.journal.parts.values())
         pipeline = Pipeline()
+
+        def again(done: int, total: int) -> None:
+            pipeline.cancellation.check()
+            on_again(done, total)
+
         try:
             decoder = VideoDecoder(
                 self.source,
@@ -90,7 +97,7 @@ class PartWork:
                 careful=careful,
                 deinterlace=self.deinterlace,
                 hardware=self.hardware,
-                keep_waiting=pipeline.cancellation.check,
+                on_again=again,
             )
         except NoFrameError:
             _PartWriter(self, first).finish(first + 1 if behind is None else behind, (0, 0))

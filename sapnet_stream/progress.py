@@ -176,6 +176,15 @@ class JobProgress:
             self._said_seconds = time.monotonic()
             self._console.print(self._line(rate))
 
+    def again(self, done: int, total: int) -> None:
+        """Show how many frames before a damage were decoded a second time; from any thread."""
+        text = f"damage: decoding again, {done}/{total} frames"
+        if self._bar is not None:
+            self._bar.update(self._task, rate=text)
+        elif not self._quiet and time.monotonic() - self._said_seconds >= LINE_SECONDS:
+            self._said_seconds = time.monotonic()
+            self._console.print(text)
+
     def warn(self, text: str) -> None:
         """Say what was not quite as it should be, even when quiet."""
         print(f"sapnet-stream: warning: {one_line(text)}", file=sys.stderr)

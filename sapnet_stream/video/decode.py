@@ -45,7 +45,7 @@ class VideoDecoder:
         careful: never seek; slower, and exact even where the file is damaged.
         deinterlace: make whole pictures of frames that are two fields.
         hardware: decodes the video; None leaves that to the CPU.
-        keep_waiting: see `Pictures`.
+        on_again: see `Pictures`.
 
     Attributes:
         info: of the video stream, known after the first frame was decoded.
@@ -69,7 +69,7 @@ class VideoDecoder:
         careful: bool = False,
         deinterlace: bool = False,
         hardware: HardwareDecoder | None = None,
-        keep_waiting: Callable[[], None] = lambda: None,
+        on_again: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
         self.path = path
         self._span = span
@@ -82,7 +82,7 @@ class VideoDecoder:
         seeks = span.begin is not None and not careful
         for margin in SEEK_MARGINS_SECONDS if seeks else (None,):
             seek = None if margin is None else (self._read_span.begin or 0) - Fraction(margin)
-            self._pictures = Pictures(path, span, end, seek, hardware, keep_waiting)
+            self._pictures = Pictures(path, span, end, seek, hardware, on_again)
             try:
                 self._prepare()
                 if self._pictures.found and self._read_info(margin is None):

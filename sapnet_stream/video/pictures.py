@@ -38,6 +38,11 @@ class Pictures:
     what was left in memory; that depends on how long each picture is held, with threads or
     without.)
 
+    A decoder that begins at a keyframe near the damage gives the same times, but in a few damaged
+    pictures other samples: FFmpeg reads on, behind a damaged packet, in what a longer one left in
+    its buffer, be it the first of the file; and what it makes up for lost packets may depend on
+    what was lost before the keyframe.
+
     Whoever does not read to the end must close it.
 
     Args:
@@ -46,7 +51,8 @@ class Pictures:
         end_seconds: of the packets to decode; None is the end of the file.
         seek_seconds: begin at a keyframe at or before this time; None is the first packet.
         hardware: decodes the video, always frame by frame; None leaves that to the CPU.
-        keep_waiting: called while no picture comes for long; raises what ends that.
+        on_again: called for each picture that is decoded a second time, with how many were, and
+            how many are to be; raises what ends that.
 
     Attributes:
         demuxer: of the file; another one once damage was seen.
@@ -63,14 +69,14 @@ class Pictures:
         end_seconds: Fraction | None,
         seek_seconds: Fraction | None,
         hardware: HardwareDecoder | None,
-        keep_waiting: Callable[[], None] = lambda: None,
+        on_again: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
         self._path = path
         self._span = span
         self._end_seconds = end_seconds
         self._seek_seconds = seek_seconds
         self._hardware = hardware
-        self._keep_waiting = keep_waiting
+        self._on_again = on_again
         self._broken = 0
         self._open()
         slow = self.demuxer.video.codec_context.name in FRAME_THREADED
@@ -111,8 +117,8 @@ class Pictures:
                 self._open()
                 self._threads = 1
         again = self._one_by_one()
-        for picture in islice(again, count):
-            self._keep_waiting()
+        for number, picture in enumerate(islice(again, count), 1):
+            self._on_again(number, count)
             # As their reader did, so that as much of them is left in memory for lost rows to show.
             picture.make_writable()
         yield from again

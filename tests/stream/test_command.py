@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 
 from sapnet_stream import cli
+from sapnet_stream import events as events_module
 from sapnet_stream.engine import DerainEngine
+from sapnet_stream.video import pictures
 from tests.stream.slow_program import slow_program
 
 Make = Callable[..., Path]
@@ -208,6 +210,19 @@ def test_events_of_an_image_a_mistake_and_a_folder(
     assert [each["number"] for each in said if each["event"] == "file"] == [1, 2, 3, 4, 5, 6]
     assert said[-1] == {"event": "folder", "done": 5, "skipped": 0, "failed": 1, "exit_status": 3}
     assert next(each["text"] for each in said if each["event"] == "error").count("3.png") == 1
+
+
+def test_events_go_on_while_a_damaged_file_is_decoded_again(
+    run: Any, make_clip: Make, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_module, "EVENT_SECONDS", 0)
+    monkeypatch.setattr(pictures, "_thread_count", lambda: 3)
+    clip = make_clip("in.h264", "libx264", noise=False, ticks=range(60))
+    clip.write_bytes(clip.read_bytes()[:-100])
+    assert run(clip, tmp_path / "out.mkv", "--progress", "json") == 0
+    again = [each for each in events(capfd) if each["event"] == "again"]
+    assert [each["frames"] for each in again] == list(range(1, len(again) + 1))
+    assert {each["total"] for each in again} == {len(again)} and len(again) > 20
 
 
 def test_events_that_nobody_reads_end_the_job(make_clip: Make, tmp_path: Path) -> None:

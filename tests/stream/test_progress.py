@@ -106,6 +106,17 @@ def test_json_says_start_progress_each_second_and_done(
     }
 
 
+def test_json_says_each_second_what_is_decoded_again(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = JsonProgress()
+    for number in range(1, 9):
+        job.again(number, 8)
+        clock.seconds += 0.25
+    again = [{"event": "again", "frames": number, "total": 8} for number in (1, 5)]
+    assert events(capsys) == again
+
+
 def test_json_says_why_a_job_failed(capsys: pytest.CaptureFixture[str]) -> None:
     JsonProgress().fail("in.mp4: no such file", 3)
     assert events(capsys) == [{"event": "error", "text": "in.mp4: no such file", "exit_status": 3}]
@@ -140,6 +151,25 @@ def test_a_resumed_job_estimates_what_is_left(clock: Clock) -> None:
 def test_a_job_of_unknown_length_says_how_far_it_is(clock: Clock) -> None:
     lines = said_by(clock, None, 0, 24, 0.5).splitlines()
     assert "20 frames, 2.00 frames/s" in lines and not any("about" in line for line in lines)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_person_reads_what_is_decoded_again(clock: Clock, quiet: bool) -> None:
+    text = io.StringIO()
+    with JobProgress(Console(file=text), "", quiet=quiet) as job:
+        for number in range(1, 31):
+            clock.seconds += 0.5
+            job.again(number, 30)
+    line = "damage: decoding again, 20/30 frames\n"
+    assert text.getvalue() == ("" if quiet else line)
+
+
+def test_a_bar_says_what_is_decoded_again() -> None:
+    text = io.StringIO()
+    with JobProgress(Console(file=text, force_terminal=True, width=120), "", quiet=False) as job:
+        job.begin(SETTINGS, 40)
+        job.again(20, 30)
+    assert "damage: decoding again, 20/30 frames" in text.getvalue()
 
 
 def test_quiet_leaves_warnings_and_errors(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
