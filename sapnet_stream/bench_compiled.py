@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sapnet_stream.networks.folded import parameters
+from sapnet_stream.networks.parameters import parameters, taken
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.scaled_convolution import ScaledConvolution
 from sapnet_stream.networks.strips import TapMeans
@@ -35,13 +35,12 @@ class FoldedStage:
         self._dtype = dtype
         self._means = TapMeans(network.config.channels, *size, dtype, device)
 
-        def taken(*layers: torch.nn.Sequential) -> tuple[Tensor, Tensor]:
-            pairs = zip(*(parameters(layer) for layer in layers), strict=True)
-            weight, bias = (torch.cat(tensors).to(device, dtype, copy=True) for tensors in pairs)
-            return weight.contiguous(memory_format=torch.channels_last), bias
-
-        self._entry, self._exit = taken(network.conv0), taken(network.conv)
-        self._gates = taken(network.conv_i, network.conv_f, network.conv_g, network.conv_o)
+        self._entry = taken(*parameters(network.conv0), device, dtype)
+        self._exit = taken(*parameters(network.conv), device, dtype)
+        gates = (network.conv_i, network.conv_f, network.conv_g, network.conv_o)
+        pairs = zip(*(parameters(gate) for gate in gates), strict=True)
+        weight, bias = (torch.cat(tensors) for tensors in pairs)
+        self._gates = taken(weight, bias, device, dtype)
         self._convs = [
             [ScaledConvolution(unit, position, device, dtype) for position in (0, 3)]
             for unit in network.units

@@ -11,10 +11,11 @@ Shapes: C channels, H height, W width; one frame at a time, channels last.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from sapnet_stream.networks.memory import available_bytes, too_large
+from sapnet_stream.networks.parameters import parameters, taken
 from sapnet_stream.networks.sapnet import SAPNet, checked_stages
 from sapnet_stream.networks.scaled_convolution import ScaledConvolution
 from sapnet_stream.networks.strips import Plane, Strips, TapMeans, keep_freed_blocks, rectify
@@ -90,28 +91,24 @@ class FoldedExecutor:
             self._fold(network)
 
     def _fold(self, network: SAPNet) -> None:
-        self._entry = self._taken(*parameters(network.conv0))
-        self._exit = self._taken(*parameters(network.conv))
+        where = self._device, self._dtype
+        self._entry = taken(*parameters(network.conv0), *where)
+        self._exit = taken(*parameters(network.conv), *where)
         # tanh(g) = 2 sigmoid(2 g) - 1: one nonlinearity for all gates, and the faster one.
         i, o, f = (parameters(gate) for gate in (network.conv_i, network.conv_o, network.conv_f))
         g = [2 * parameter for parameter in parameters(network.conv_g)]
-        weight, bias = (torch.cat(parameters) for parameters in zip(i, o, g, f, strict=True))
-        self._gates = self._taken(weight, bias)
+        weight, bias = (torch.cat(tensors) for tensors in zip(i, o, g, f, strict=True))
+        self._gates = taken(weight, bias, *where)
         # The first stage's state is zero: there is no half for h, and nothing to forget.
         n = self._channels
-        self._first_gates = self._taken(weight[: 3 * n, :n], bias[: 3 * n])
+        self._first_gates = taken(weight[: 3 * n, :n], bias[: 3 * n], *where)
         self._units = [
             (
-                ScaledConvolution(unit, 0, self._device, self._dtype),
-                ScaledConvolution(unit, 3, self._device, self._dtype),
+                ScaledConvolution(unit, 0, *where),
+                ScaledConvolution(unit, 3, *where),
             )
             for unit in network.units
         ]
-
-    def _taken(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        weight = weight.to(self._device, self._dtype, copy=True)
-        bias = bias.to(self._device, self._dtype, copy=True)
-        return weight.contiguous(memory_format=torch.channels_last), bias
 
     def check_memory(self, height: int, width: int) -> None:
         """Make sure that a frame of this size fits.
@@ -258,10 +255,3 @@ class FoldedExecutor:
         for start, stop in frame.strips:
             change = frame.x.convolved(start, stop, *self._exit)
             torch.add(image[:, :, start:stop], change, out=out[:, :, start:stop])
-
-
-def parameters(layer: nn.Sequential) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the convolution that `layer` starts with."""
-    conv = layer[0]
-    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-    return conv.weight, conv.bias

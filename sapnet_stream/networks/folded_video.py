@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sapnet_stream.networks.parameters import parameters, taken
 from sapnet_stream.networks.sapnet_video import (
     PAST_SCALE,
     PIXELS,
@@ -47,27 +48,20 @@ class FoldedVideo:
         self._means: TapMeans | None = None
         self._size, self._strips = (0, 0), Strips(1, 1)
         with torch.no_grad():
-            self._entry = self._taken(*entry_parameters(network.conv0[0]))
-            self._exit = self._taken(*_parameters(network.conv))
-            weights, biases = (p.chunk(4) for p in _parameters(network.gates))
+            where = device, dtype
+            self._entry = taken(*entry_parameters(network.conv0), *where)
+            self._exit = taken(*parameters(network.conv), *where)
+            weights, biases = (p.chunk(4) for p in parameters(network.gates))
             # i, f, g, o, and tanh(g) = 1 - 2 sigmoid(-2 g). One convolution each, as a part of a
             # common one's channels lies scattered in memory.
             self._gates = [
-                self._taken(weight * factor, bias * factor)
+                taken(weight * factor, bias * factor, *where)
                 for weight, bias, factor in zip(weights, biases, (1, 1, -2, 1), strict=True)
             ]
             self._units = [
-                (
-                    ScaledConvolution(unit, 0, device, dtype),
-                    ScaledConvolution(unit, 3, device, dtype),
-                )
+                (ScaledConvolution(unit, 0, *where), ScaledConvolution(unit, 3, *where))
                 for unit in network.pdus
             ]
-
-    def _taken(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        weight = weight.to(self._device, self._dtype, copy=True)
-        bias = bias.to(self._device, self._dtype, copy=True)
-        return weight.contiguous(memory_format=torch.channels_last), bias
 
     def initial(self, height: int, width: int) -> VideoState:
         """See `SAPNetVideo.initial`."""
@@ -130,14 +124,9 @@ class FoldedVideo:
         return y
 
 
-def _parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
-    assert isinstance(layer, torch.nn.Conv2d) and layer.bias is not None
-    return layer.weight, layer.bias
-
-
 def entry_parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
     """Weight [C, 64, 3, 3] and bias [C] of conv0 for the channels of `entry_input`."""
-    weight, bias = _parameters(layer)
+    weight, bias = parameters(layer)
     planes = weight[:, :-1].reshape(len(weight), -1, 2, 2, 3, 3).clone()
     planes[:, 3:] *= PAST_SCALE
     seen = weight[:, -1:, None, None].expand(-1, -1, 2, 2, -1, -1) / PIXELS

@@ -18,10 +18,11 @@ from sapnet_kernels.conv_lstm_cell import cell_weight, conv_lstm_cell
 from sapnet_kernels.fused_dilated_conv import conv_weight, fused_dilated_conv
 from sapnet_kernels.launches import image_launches, layer_launches
 from sapnet_kernels.output_conv import output_conv, output_weight
-from sapnet_stream.networks.folded import FoldedExecutor, parameters
+from sapnet_stream.networks.folded import FoldedExecutor
 from sapnet_stream.networks.fused_units import FusedUnits
 from sapnet_stream.networks.graph import Graph
 from sapnet_stream.networks.memory import available_bytes
+from sapnet_stream.networks.parameters import parameters, taken
 from sapnet_stream.networks.sapnet import SAPNet, checked_stages
 
 # Channels of what a stage sees: the rainy image, the estimate, and zeros up to what a kernel takes.
@@ -72,22 +73,20 @@ class FusedExecutor:
             self._take(network)
 
     def _take(self, network: SAPNet) -> None:
+        def floats(layer: nn.Sequential) -> tuple[Tensor, Tensor]:
+            return taken(*parameters(layer), self._device, torch.float32)
+
         layers = (network.conv_i, network.conv_f, network.conv_g, network.conv_o)
-        weights, biases = zip(*(self._floats(layer) for layer in layers), strict=True)
+        weights, biases = zip(*(floats(layer) for layer in layers), strict=True)
         self._gates = cell_weight(*weights).to(self._dtype), cell_weight(*biases)
-        weight, bias = self._floats(network.conv0)
+        weight, bias = floats(network.conv0)
         weight = F.pad(conv_weight(weight), (0, 0, 0, _PAIR - 6))
         self._entry = weight.to(self._dtype).contiguous(), bias
-        weight, bias = self._floats(network.conv)
+        weight, bias = floats(network.conv)
         self._exit = output_weight(weight).to(self._dtype), output_weight(bias)
         # To the second image of a pair.
         self._again = tuple(tensor.roll(3, -1).contiguous() for tensor in self._exit)
         self._units = FusedUnits(network.units, self._device, self._dtype)
-
-    def _floats(self, layer: nn.Sequential) -> tuple[Tensor, Tensor]:
-        weight, bias = parameters(layer)
-        weight, bias = weight.to(self._device, torch.float32), bias.to(self._device, torch.float32)
-        return weight, bias.clone()
 
     def check_memory(self, height: int, width: int) -> None:
         """Make sure that a frame of this size fits.

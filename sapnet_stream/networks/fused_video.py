@@ -7,7 +7,7 @@ Shapes: C channels, H height, W width; h and w are half of them; channels last.
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from sapnet_kernels.conv_lstm_cell import cell_weight, conv_lstm_cell
 from sapnet_kernels.fused_dilated_conv import conv_weight, fused_dilated_conv
@@ -18,6 +18,7 @@ from sapnet_stream.networks.background import STATISTICS
 from sapnet_stream.networks.folded_video import entry_parameters
 from sapnet_stream.networks.fused_units import FusedUnits
 from sapnet_stream.networks.graph import Graph
+from sapnet_stream.networks.parameters import parameters, taken
 from sapnet_stream.networks.sapnet_video import SAPNetVideo, VideoState, look, next_frame
 
 # Channels of the network's result, 28, up to a power of two.
@@ -44,24 +45,18 @@ class FusedVideo:
         self._size: tuple[int, int] | None = None
         self._graph: Graph | None = None
         with torch.no_grad():
-            entry = network.conv0[0]
-            assert isinstance(entry, nn.Conv2d)
-            weight, bias = (p.to(device, torch.float32) for p in entry_parameters(entry))
-            self._entry = conv_weight(weight).to(dtype), bias.clone()
-            weight, bias = self._floats(network.conv)
+            floats = device, torch.float32
+            weight, bias = taken(*entry_parameters(network.conv0), *floats)
+            self._entry = conv_weight(weight).to(dtype).contiguous(), bias
+            weight, bias = taken(*parameters(network.conv), *floats)
             # Zeros for the channels that are not there.
             missing = (0, _OUTPUTS - len(bias))
             weight = F.pad(conv_weight(weight), missing)
             self._exit = weight.to(dtype), F.pad(bias, missing)
-            weight, bias = self._floats(network.gates)
+            weight, bias = taken(*parameters(network.gates), *floats)
             weight, bias = (cell_weight(*gates.chunk(4)) for gates in (weight, bias))
             self._gates = weight.to(dtype), bias
             self._units = FusedUnits(network.pdus, device, dtype)
-
-    def _floats(self, layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
-        assert layer.bias is not None
-        weight, bias = (p.to(self._device, torch.float32) for p in (layer.weight, layer.bias))
-        return weight, bias.clone()
 
     def initial(self, height: int, width: int) -> VideoState:
         """See `SAPNetVideo.initial`."""

@@ -20,8 +20,9 @@ from sapnet_stream.networks.blocks import (
     ChannelResidualAttention,
     ProgressiveDilatedUnit,
 )
-from sapnet_stream.networks.folded import FoldedExecutor, parameters
+from sapnet_stream.networks.folded import FoldedExecutor
 from sapnet_stream.networks.memory import available_bytes
+from sapnet_stream.networks.parameters import parameters
 from sapnet_stream.networks.sapnet import SAPNet, checked_stages
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
