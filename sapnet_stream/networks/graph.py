@@ -1,9 +1,20 @@
 """A fixed sequence of GPU work, recorded once and started as a whole."""
 
+import threading
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
+
+_RECORDING = threading.Lock()
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """To record on. PyTorch has 32 and hands them out in turn: a new one each time would, after
+    enough sizes of frames, be one that somebody works on."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class Graph:
@@ -23,10 +34,10 @@ class Graph:
         with torch.cuda.device(inputs[0].device):
             # Kernels are compiled and loaded before, which cannot be recorded.
             function(*self._inputs)
-            # Of this device: the default one is shared by all.
-            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stream = _stream(inputs[0].device)
             # Decoder and encoder may work on the same device meanwhile, on other threads.
-            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+            mode = "thread_local"
+            with _RECORDING, torch.cuda.graph(self._graph, stream=stream, capture_error_mode=mode):
                 self._outputs = function(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
