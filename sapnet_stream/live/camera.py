@@ -124,6 +124,7 @@ class Camera:
         drops = {
             "decoder_busy": self._packets.dropped,
             "no_keyframe": decoder.skipped,
+            "damaged": decoder.damaged,
             "too_old": decoder.late + self._too_old,
             "network_busy": self._frames.dropped,
             "encoder_busy": self._clean.dropped,
@@ -131,7 +132,7 @@ class Camera:
         return Status(
             state=stats.state,
             camera=self._settings.name or self._settings.source.address.shown,
-            frames_in=decoder.decoded,
+            frames_in=self._packets.dropped + decoder.came,
             frames_out=ages.frames,
             dropped=sum(drops.values()),
             drops=drops,
