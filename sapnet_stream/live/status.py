@@ -51,7 +51,7 @@ class SinkStatus:
 
     Attributes:
         output: as it may be shown.
-        state: of it.
+        state: of it, "stuck" where it hangs.
         connections: files or connections so far.
         sent, skipped: packets.
     """
@@ -81,7 +81,7 @@ class Status:
     """A camera job; all counts are since its beginning.
 
     Attributes:
-        state: of the source.
+        state: of the source, or "stuck" where what follows it hangs.
         camera: as it may be shown.
         frames_in: that came; those that are neither out nor dropped are under way.
         frames_out: derained and encoded.
@@ -103,6 +103,7 @@ class Status:
         late: frames whose age did.
         way: how frames are derained now.
         outputs: of the job.
+        held_seconds: how long decoder, network or encoder has worked at what it took last.
         waits: of its stages.
     """
 
@@ -127,6 +128,7 @@ class Status:
     late: int
     way: str
     outputs: tuple[SinkStatus, ...]
+    held_seconds: float
     waits: tuple[StageWait, ...]
 
     @property
