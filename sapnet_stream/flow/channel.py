@@ -76,6 +76,7 @@ class Channel(Generic[T]):
         self._items: deque[T] = deque()
         self._closed = False
         self._get_began_seconds: float | None = None
+        self._got_seconds: float | None = None
         self.put_wait_seconds = 0.0
         self.get_wait_seconds = 0.0
 
@@ -117,6 +118,12 @@ class Channel(Generic[T]):
             lasting = 0.0 if began is None else time.perf_counter() - began
             return self.get_wait_seconds + lasting
 
+    @property
+    def held_seconds(self) -> float:
+        """How long the reader has worked at what it took last; 0 while it waits for more."""
+        got = self._got_seconds
+        return 0.0 if got is None else time.perf_counter() - got
+
     def __iter__(self) -> Iterator[T]:
         while True:
             with self._cancellation.condition:
@@ -130,7 +137,11 @@ class Channel(Generic[T]):
                     return
                 item = self._take()
                 self._cancellation.condition.notify_all()
-            yield item
+            self._got_seconds = time.perf_counter()
+            try:
+                yield item
+            finally:
+                self._got_seconds = None
 
     def _fits(self, places: int) -> bool:
         return not self._items or self._taken + places <= self._capacity

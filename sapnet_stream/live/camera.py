@@ -14,7 +14,7 @@ from sapnet_stream.live.ladder import Derain, Ladder, Way
 from sapnet_stream.live.output import Output
 from sapnet_stream.live.pace import Pace
 from sapnet_stream.live.program import Program, Unit
-from sapnet_stream.live.sink import Sink
+from sapnet_stream.live.sink import Sink, SinkState
 from sapnet_stream.live.source import Source, State
 from sapnet_stream.live.source_settings import SourceSettings
 from sapnet_stream.live.status import Ages, SinkStatus, StageWait, Status
@@ -26,6 +26,8 @@ from sapnet_stream.video.frame import Frame
 # they are large, as pictures that no codec has made smaller.
 QUEUED_PACKETS, QUEUED_BYTES = 100, 64 * 2**20
 TICK_SECONDS = 1.0
+# A stage that has not come back for so long hangs: in a codec, a driver, or on a disk.
+STUCK_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -120,18 +122,20 @@ class Camera:
     def status(self) -> Status:
         """What there is to say now."""
         stats, pace, ages = self._source.stats, self._pace, self._ages
+        held = max(queue.held_seconds for queue in (self._packets, self._frames, self._clean))
         decoder, counts = self._decoder, self._source.stats.counts
         drops = {
             "decoder_busy": self._packets.dropped,
             "no_keyframe": decoder.skipped,
+            "damaged": decoder.damaged,
             "too_old": decoder.late + self._too_old,
             "network_busy": self._frames.dropped,
             "encoder_busy": self._clean.dropped,
         }
         return Status(
-            state=stats.state,
+            state=State.STUCK if held > STUCK_SECONDS else stats.state,
             camera=self._settings.name or self._settings.source.address.shown,
-            frames_in=decoder.decoded,
+            frames_in=self._packets.dropped + decoder.came,
             frames_out=ages.frames,
             dropped=sum(drops.values()),
             drops=drops,
@@ -149,15 +153,18 @@ class Camera:
             bound_seconds=pace.bound_seconds,
             late=ages.late,
             way=self._ladder.way.name,
-            outputs=tuple(
-                SinkStatus(s.output.address.shown, s.state, s.connections, s.sent, s.skipped)
-                for s in self._sinks
-            ),
+            outputs=tuple(map(_sink_status, self._sinks, self._queues)),
+            held_seconds=held,
             waits=tuple(
                 StageWait(stage, queue.get_wait_so_far_seconds)
                 for stage, queue in self._inputs.items()
             ),
         )
+
+    @property
+    def _stuck(self) -> list[str]:
+        """The stages that hang."""
+        return [s for s, queue in self._inputs.items() if queue.held_seconds > STUCK_SECONDS]
 
     def _build(self) -> None:
         pipeline = self._pipeline
@@ -223,8 +230,11 @@ class Camera:
             queue.close()
 
     def _tick(self, over: threading.Event) -> None:
-        announced = False
+        announced, stuck = False, list[str]()
         while not over.wait(TICK_SECONDS):
+            before, stuck = stuck, self._stuck
+            if stuck != before:
+                self._on_event(_told(stuck))
             pace = self._pace
             if pace.measured and not announced:
                 announced = True
@@ -240,6 +250,18 @@ class Camera:
                 announced = False
                 self._on_event(f"deraining with {self._ladder.way.name} from now on")
             self._on_tick(self.status)
+
+
+def _sink_status(sink: Sink, queue: Channel[Unit]) -> SinkStatus:
+    state = SinkState.STUCK if queue.held_seconds > STUCK_SECONDS else sink.state
+    return SinkStatus(sink.output.address.shown, state, sink.connections, sink.sent, sink.skipped)
+
+
+def _told(stuck: Sequence[str]) -> str:
+    if not stuck:
+        return "not stuck any more"
+    names = " and ".join(stuck)
+    return f"stuck: {names} did not come back for {STUCK_SECONDS:g} s; the rest goes on"
 
 
 def _places(item: LivePacket) -> int:

@@ -128,6 +128,10 @@ def read_cameras(path: Path, redactor: Redactor) -> CamerasFile:
     redactor.hide(typed=_addresses(tree))
     file = _parsed(path, tree, exposed=bool(mode & stat.S_IROTH))
     redactor.hide(file.addresses)
+    for number, name in enumerate(file.cameras, 1):
+        if redactor.clean(name) != name:
+            what = "a password or key, as the end of an rtmp address is one"
+            raise UsageError(f"{path}: the name of camera {number} holds {what}: choose another")
     return file
 
 

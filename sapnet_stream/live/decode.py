@@ -1,6 +1,7 @@
 """Packets of a live stream into frames, whatever is broken or missing among them."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,8 +16,9 @@ from sapnet_stream.video.info import VideoInfo, video_info
 # All connections count in the unit of RTP's video clock.
 TIME_BASE = Fraction(1, 90_000)
 _USUAL_RATE, _MOST_RATE = Fraction(25), 300
-# Frames wait in a decoder for those that are shown before them.
-_REORDERED = 64
+# Frames wait in a decoder for those that are shown before them, and near the beginning, where
+# times are moved, a few come out of it in another order.
+_REORDERED, _MOVED = 64, 4
 # A decoder that does not catch up in so long begins anew with the next whole picture.
 CATCH_UP_SECONDS = 1.0
 
@@ -57,9 +59,10 @@ class LiveDecoder:
         newest_key: number of the last packet read that needs none before it.
 
     Attributes:
-        decoded: frames so far, those included that were too old to be shown.
+        decoded: frames that were passed on.
         corrupt: packets and frames that the decoder found broken.
         skipped: packets left out because others before them are missing.
+        damaged: packets that the decoder made no picture of.
         late: packets and frames left out because they are too old.
         retimed: frames moved behind the one before.
     """
@@ -70,6 +73,7 @@ class LiveDecoder:
         newest_key: Callable[[], int] = lambda: 0,
     ) -> None:
         self.decoded = self.corrupt = self.skipped = self.late = self.retimed = 0
+        self.damaged = 0
         self._expired = expired
         self._newest_key = newest_key
         self._late_since: float | None = None
@@ -78,6 +82,13 @@ class LiveDecoder:
         self._last_pts = -1
         self._info: VideoInfo | None = None
         self._waiting: dict[int, _Waiting] = {}
+        # Times of the last pictures that came out.
+        self._out: deque[int] = deque(maxlen=_MOVED)
+
+    @property
+    def came(self) -> int:
+        """Packets and frames whose fate is known, each counted once."""
+        return self.decoded + self.skipped + self.damaged + self.late
 
     def frames(self, packets: Iterator[LivePacket]) -> Generator[LiveFrame, None, None]:
         """The frames of all connections, in the order they are shown."""
@@ -109,6 +120,7 @@ class LiveDecoder:
         self._info = None
         self._whole = False
         self._waiting.clear()
+        self._out.clear()
         return connection
 
     def _wanted(self, item: LivePacket, late: bool) -> bool:
@@ -133,7 +145,7 @@ class LiveDecoder:
         if item.packet.pts is not None:
             self._waiting[item.packet.pts] = _Waiting(item.arrival_seconds, late)
         if len(self._waiting) > _REORDERED:
-            del self._waiting[next(iter(self._waiting))]
+            self._leave_out(next(iter(self._waiting)))
         item.connection.video.codec_context.skip_frame = "NONREF" if late else "DEFAULT"
         try:
             pictures = item.packet.decode()
@@ -143,7 +155,6 @@ class LiveDecoder:
         for picture in pictures:
             arrival = self._arrival(picture, item.arrival_seconds)
             if self._expired(arrival):
-                self.decoded += 1
                 self.late += 1
             else:
                 yield self._live(picture, item.connection, arrival)
@@ -159,16 +170,25 @@ class LiveDecoder:
         latest = max(arrivals, default=time.monotonic())
         for picture in pictures:
             yield self._live(picture, connection, self._arrival(picture, latest))
+        for pts in list(self._waiting):
+            self._leave_out(pts)
         connection.release()
 
     def _arrival(self, picture: av.VideoFrame, latest: float) -> float:
         """When the packet of a picture arrived; `latest` where that is not known."""
         pts = picture.pts or 0
         known = self._waiting.pop(pts, None)
+        self._out.append(pts)
         # Pictures come out in the order they are shown: these were left out.
-        for each in [each for each in self._waiting if each < pts]:
-            self.late += self._waiting.pop(each).late
+        for each in [each for each in self._waiting if each < min(self._out)]:
+            self._leave_out(each, field=picture.interlaced_frame)
         return latest if known is None else known.arrival_seconds
+
+    def _leave_out(self, pts: int, *, field: bool = False) -> None:
+        """A packet became no picture; a `field` may have become a part of another packet's."""
+        late = self._waiting.pop(pts).late
+        self.late += late
+        self.damaged += not (late or field)
 
     def _live(self, picture: av.VideoFrame, connection: Connection, arrival: float) -> LiveFrame:
         self.decoded += 1

@@ -23,6 +23,8 @@ from sapnet_stream.live.turns import Turns
 _WAIT_SECONDS = 0.1
 # A camera that failed begins again after so long, unless that would fail in the same way.
 AGAIN_SECONDS = 30.0
+# One that takes longer to end, five seconds being promised, hangs.
+MOST_LEAVING_SECONDS = 10.0
 _HOPELESS = {0, *(error.exit_code for error in (UsageError, OutputError, WeightsError))}
 WaysOf = Callable[[Entry], Sequence[Way]]
 
@@ -51,6 +53,7 @@ class Member:
         self._name = name
         self._console = console
         self._turn = turns.join()
+        self._cancelled_seconds = math.inf
         self._ended_seconds = math.inf
         preview = Preview()
         self._camera = Camera(
@@ -83,6 +86,12 @@ class Member:
         return self.ended and hopeless
 
     @property
+    def leaving(self) -> bool:
+        """Whether it was cancelled and is completing its files; one that hangs never will."""
+        waited = time.monotonic() - self._cancelled_seconds
+        return not self.ended and waited < MOST_LEAVING_SECONDS
+
+    @property
     def begins_again(self) -> bool:
         """Whether it has been ended for long enough."""
         long_ago = time.monotonic() - self._ended_seconds >= AGAIN_SECONDS
@@ -90,6 +99,7 @@ class Member:
 
     def cancel(self) -> None:
         """End it; its files are completed. May be repeated."""
+        self._cancelled_seconds = min(self._cancelled_seconds, time.monotonic())
         self._turn.leave()
         self._camera.cancel()
 
@@ -155,7 +165,8 @@ class Fleet:
     def step(self) -> bool:
         """Start and stop what differs from what is wanted, at once; whether any runs or will.
 
-        None begins before those that go have completed their files: it may write to the same.
+        None begins before those that go have completed their files, unless they hang: it may
+        write to the same.
         """
         wanted, leaving = {} if self.stopped else self._wanted, False
         for name, member in self._members.items():
@@ -164,7 +175,7 @@ class Fleet:
             member.cancel()
             if member.ended:
                 self._members = {n: m for n, m in self._members.items() if n != name}
-            leaving |= not member.ended
+            leaving |= member.leaving
         for name, (entry, ways) in wanted.items():
             if name not in self._members and not leaving:
                 member = Member(name, entry, ways, self._turns, self._console)

@@ -16,7 +16,7 @@ from sapnet_stream.live.source import State
 from sapnet_stream.live.status import Status
 
 _COUNTS = {
-    "frames_in": "Frames decoded.",
+    "frames_in": "Frames that came.",
     "frames_out": "Frames derained and encoded.",
     "dropped": "Frames and packets left out.",
     "late": "Frames older than the bound when they were encoded.",
@@ -26,10 +26,11 @@ _COUNTS = {
     "reconnects": "Connections after the first.",
 }
 _GAUGES = {
-    "camera_rate": "Frames per second that come.",
+    "camera_rate": "Frames per second that come and can be decoded.",
     "frame_seconds": "What deraining a frame takes, with the wait for other cameras.",
     "bound_seconds": "The age that no frame should exceed.",
     "load": "Share of its time that a camera needs for its frames; beyond 1 they are dropped.",
+    "held_seconds": "How long a camera's slowest stage has worked at what it took last.",
 }
 
 
@@ -70,7 +71,7 @@ def _parts(statuses: Sequence[Status]) -> Iterator[Metric]:
         "sapnet_drops", "What was dropped, by cause.", labels=["camera", "cause"]
     )
     states = GaugeMetricFamily(
-        "sapnet_state", "1 for what the source is doing.", labels=["camera", "state"]
+        "sapnet_state", "1 for what the camera is doing.", labels=["camera", "state"]
     )
     ages = HistogramMetricFamily(
         "sapnet_age_seconds", "Age of frames when they were encoded.", labels=["camera"]

@@ -8,6 +8,7 @@ const STATES = {
   "stalled": ["wait", "Stalled", "The camera has stopped sending"],
   "backing-off": ["bad", "Camera lost", "The camera is not there"],
   "ended": ["wait", "Ended", "The stream has ended"],
+  "stuck": ["bad", "Stuck", "No picture comes through"],
   "silent": ["bad", "No answer", "sapnet-stream does not answer"],
   "locked": ["wait", "Locked", "This page needs the token"],
 };
@@ -182,19 +183,17 @@ function outputs(all) {
   });
 }
 
-// To the other cameras, where there are several.
-function links(names, shown) {
-  const nav = at("cameras");
-  nav.hidden = names.length < 2;
-  if (nav.hidden || nav.dataset.shown === JSON.stringify([names, shown])) return;
-  nav.dataset.shown = JSON.stringify([names, shown]);
-  nav.replaceChildren(...names.map((name) => {
-    const link = document.createElement("a");
-    link.textContent = name;
+// To the other cameras, where there are several, and what each is doing.
+function links(cameras, shown) {
+  at("choice").hidden = cameras.length < 2;
+  const items = rows("cameras", cameras.length, ["a"]);
+  cameras.forEach(([name, state], number) => {
+    const link = items[number].firstChild, [mood, text] = STATES[state] || ["wait", state];
+    link.textContent = mood === "well" ? name : `${name}: ${text}`;
     link.href = `?camera=${encodeURIComponent(name)}`;
-    if (name === shown) link.setAttribute("aria-current", "page");
-    return link;
-  }));
+    link.className = mood;
+    link.ariaCurrent = name === shown ? "page" : null;
+  });
 }
 
 // The rows of a list, as many as are needed.

@@ -6,7 +6,7 @@ With several cameras, all three take `camera=NAME`; without it they show the fir
   those of number N. Headers: `Picture-Number`, and `Before-Bytes`, the length of the first.
   The body is empty where none came for a second.
 - /status: the values of `sapnet_stream.live.status.Status` as JSON, buckets left out, and
-  `said`, the last change in one sentence; `cameras`, the names of all.
+  `said`, the last change in one sentence; `cameras`, name and state of each.
 """
 
 import json
@@ -74,7 +74,8 @@ def preview_pages(views: Callable[[], Mapping[str, View]], console: Console) -> 
         if view is None:
             return _NO_CAMERA
         said = console.said.get(name, "")
-        values = {**console.shown(view.status()), "said": said, "cameras": list(all_views)}
+        cameras = [(each, other.status().state) for each, other in all_views.items()]
+        values = {**console.shown(view.status()), "said": said, "cameras": cameras}
         return Answer(json.dumps(values).encode(), kind="application/json")
 
     files = {path: _file(*file) for path, file in FILES.items()}

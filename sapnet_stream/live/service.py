@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from sapnet_stream.live.source import State
 from sapnet_stream.live.status import Status
 
+# What works at one frame for so long never ends; others wait a few seconds for the next start.
+MOST_HELD_SECONDS = 600.0
+
 
 class Service:
     """Tells the service manager, where there is one that listens."""
@@ -24,15 +27,17 @@ class Service:
     def tick(self, statuses: Sequence[Status]) -> None:
         """Say that all is well; say nothing where frames come in and none goes out.
 
-        A camera that is away is no reason to start the program again, and neither is one of
-        several that is stuck: the others go on.
+        A camera that is away is no reason to start the program again. Neither is one of several
+        that is stuck, for the others go on, until it has been so for `MOST_HELD_SECONDS`; an
+        output that is stuck goes on by itself, when its disk does.
         """
         if not self._ready:
             self._ready = True
             self._tell("READY=1")
         frames = sum(status.frames_out for status in statuses)
-        running = any(status.state == State.RUNNING for status in statuses)
-        if frames != self._frames or not running:
+        running = any(status.state in (State.RUNNING, State.STUCK) for status in statuses)
+        hangs = any(status.held_seconds > MOST_HELD_SECONDS for status in statuses)
+        if not hangs and (frames != self._frames or not running):
             self._frames = frames
             self._tell("WATCHDOG=1")
 

@@ -18,7 +18,8 @@ class SharedEngine:
 
     An executor is prepared for one size at a time, by compiling or recording; cameras of
     different sizes that take turns would prepare it anew for each frame. Cameras of one size
-    share an engine; the weights are small. Used by one thread at a time, see `Turns`.
+    share an engine; the weights are small. Used by one thread at a time, see `Turns`: while a
+    new size is prepared the others wait, for how long says `tests/stream/live/results`.
 
     Args:
         make: makes an engine.

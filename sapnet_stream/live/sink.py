@@ -25,6 +25,7 @@ class SinkState(StrEnum):
     RUNNING = "running"
     BACKING_OFF = "backing-off"
     ENDED = "ended"
+    STUCK = "stuck"
 
 
 class Sink:

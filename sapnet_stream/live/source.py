@@ -30,13 +30,15 @@ _FAREWELL_SECONDS = 0.8
 
 
 class State(StrEnum):
-    """What a source is doing."""
+    """What a camera is doing."""
 
     CONNECTING = "connecting"
     RUNNING = "running"
     STALLED = "stalled"
     BACKING_OFF = "backing-off"
     ENDED = "ended"
+    # No source is: one of the stages behind it.
+    STUCK = "stuck"
 
 
 @dataclass

@@ -51,7 +51,7 @@ class SinkStatus:
 
     Attributes:
         output: as it may be shown.
-        state: of it.
+        state: of it, "stuck" where it hangs.
         connections: files or connections so far.
         sent, skipped: packets.
     """
@@ -81,18 +81,19 @@ class Status:
     """A camera job; all counts are since its beginning.
 
     Attributes:
-        state: of the source.
+        state: of the source, or "stuck" where what follows it hangs.
         camera: as it may be shown.
-        frames_in: decoded.
+        frames_in: that came; those that are neither out nor dropped are under way.
         frames_out: derained and encoded.
         dropped: left out, packets that build upon such included.
         drops: of them by cause: "decoder_busy", "network_busy" and "encoder_busy" (newer ones
-            came meanwhile), "no_keyframe" (what they build upon is missing), "too_old".
-        corrupt: broken packets and frames.
+            came meanwhile), "no_keyframe" (what they build upon is missing), "damaged" (the
+            decoder makes no picture of them), "too_old".
+        corrupt: broken packets and frames, those that are shown all the same included.
         retimed: packets and frames whose time went back.
         jumps: times at which the camera's clock was set.
         reconnects: connections after the first.
-        camera_rate: frames/s that come.
+        camera_rate: frames/s that come and can be decoded.
         frame_seconds: what deraining one takes.
         load: share of its time that the device would need for all frames.
         age_seconds, age_p99_seconds: of frames when they have been encoded.
@@ -102,6 +103,7 @@ class Status:
         late: frames whose age did.
         way: how frames are derained now.
         outputs: of the job.
+        held_seconds: how long decoder, network or encoder has worked at what it took last.
         waits: of its stages.
     """
 
@@ -126,6 +128,7 @@ class Status:
     late: int
     way: str
     outputs: tuple[SinkStatus, ...]
+    held_seconds: float
     waits: tuple[StageWait, ...]
 
     @property

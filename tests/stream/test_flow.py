@@ -75,6 +75,18 @@ def test_a_reader_that_waited_elsewhere_takes_the_newest() -> None:
     assert list(channel) == [5]
 
 
+def test_a_reader_that_does_not_come_back_is_told_from_one_that_waits() -> None:
+    channel: Channel[int] = Channel(2, Cancellation())
+    channel.put(1)
+    items = iter(channel)
+    assert channel.held_seconds == 0
+    next(items)
+    time.sleep(0.05)
+    assert channel.held_seconds >= 0.05
+    channel.close()
+    assert not list(items) and channel.held_seconds == 0
+
+
 def test_large_items_take_several_places_and_one_always_fits() -> None:
     channel: Channel[int] = Channel(10, Cancellation(), newest=True, places=lambda item: item)
     for item in (4, 3, 3):

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import av
 import pytest
 
 from sapnet_stream.errors import OutputError
+from sapnet_stream.live import camera as live_camera
 from sapnet_stream.live import program
 from sapnet_stream.live.address import parse_address
+from sapnet_stream.live.child import Child
 from sapnet_stream.live.fault import Fault
 from sapnet_stream.live.output import Output
 
@@ -89,3 +92,33 @@ def test_a_stream_over_udp_can_be_received(camera: Any, run: Callable[..., Run])
         run(camera.url("camera.mp4"), output(f"udp://127.0.0.1:{receiver.getsockname()[1]}"))
         data = b"".join(receiver.recv(2048) for _ in range(40))
     assert len(data) % 188 == 0 and set(data[::188]) == {0x47}
+
+
+def test_an_output_that_hangs_is_told_and_goes_on_when_its_disk_does(
+    camera: Any,
+    run: Callable[..., Run],
+    eventually: Eventually,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    released, kill = threading.Event(), Child.kill
+
+    def kill_late(child: Child) -> None:
+        # As a process that waits for a disk, which nothing ends.
+        released.wait(30)
+        kill(child)
+
+    monkeypatch.setattr(live_camera, "STUCK_SECONDS", 0.5)
+    monkeypatch.setattr(program, "KEYFRAME_SECONDS", 0.2)
+    job = run(camera.url("camera.mp4"), output(tmp_path / "a.mkv"), cap_seconds=0.2)
+    eventually(lambda: job.status.outputs[0].state == "running")
+    monkeypatch.setattr(Child, "kill", kill_late)
+    kill(job.camera._sinks[0]._session._child)
+    eventually(lambda: job.status.outputs[0].state == "stuck")
+    eventually(lambda: any("stuck: output 1 did not come back" in event for event in job.events))
+    count = job.status.frames_out
+    eventually(lambda: job.status.frames_out > count + 10)
+    assert job.status.state == "running" and not job.status.ready
+    released.set()
+    eventually(lambda: job.status.ready and "not stuck any more" in job.events)
+    assert (tmp_path / "a-2.mkv").exists()

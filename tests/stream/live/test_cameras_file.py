@@ -158,6 +158,17 @@ def test_two_cameras_do_not_share_an_end(
         read(text.replace("x, output", "z, output"))
 
 
+def test_a_name_that_holds_a_secret_is_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YARD", "garden")
+    end = "input: rtsp://c/x, output: none"
+    password = f"a: {{{end}, user: joe, password-env: YARD}}, my-garden: {{{end}}}"
+    key = "b: {input: rtsp://c/x, output: none}, gate: {input: rtmp://c/live/gate, output: none}"
+    for cameras, name in ((password, "garden"), (key, "gate")):
+        with pytest.raises(SapnetError, match="the name of camera 2 holds a password") as raised:
+            read(f"cameras: {{{cameras}}}")
+        assert name not in str(raised.value)
+
+
 def test_a_password_that_everybody_can_read_is_warned_of(tmp_path: Path) -> None:
     path = tmp_path / "cameras.yaml"
     for url, mode, warned in [

@@ -32,12 +32,24 @@ def packets(make_clip: Callable[..., Path]) -> Iterator[Callable[..., list[LiveP
         container.close()
 
 
+class Old:
+    """What arrived until a time is too old; of each packet and each picture it is asked once."""
+
+    def __init__(self, last_seconds: float) -> None:
+        self._last_seconds = last_seconds
+        self.asked = 0
+
+    def __call__(self, arrival_seconds: float) -> bool:
+        self.asked += 1
+        return arrival_seconds <= self._last_seconds
+
+
 def test_a_connection_begins_with_a_picture_of_its_own(
     packets: Callable[..., list[LivePacket]],
 ) -> None:
     decoder = LiveDecoder()
     frames = list(decoder.frames(iter(packets()[3:])))
-    assert (decoder.skipped, decoder.decoded, decoder.corrupt) == (7, 15, 0)
+    assert (decoder.skipped, decoder.decoded, decoder.corrupt, decoder.damaged) == (7, 15, 0, 0)
     assert [live.frame.pts for live in frames] == [3600 * n for n in range(10, 25)]
     assert [live.arrival_seconds for live in frames] == list(range(11, 26))
 
@@ -46,23 +58,25 @@ def test_what_is_too_old_is_not_decoded_where_a_whole_picture_came_later(
     packets: Callable[..., list[LivePacket]],
 ) -> None:
     # The first 15 are too old; of two whole pictures the second, packet 11, has come.
-    decoder = LiveDecoder(lambda arrival: arrival <= 15, lambda: 11)
+    old = Old(15)
+    decoder = LiveDecoder(old, lambda: 11)
     frames = list(decoder.frames(iter(packets())))
     # Those from the whole picture on are decoded, for the others build upon them.
-    assert decoder.decoded == 15
+    assert old.asked == 25 + 15
     assert [live.frame.pts for live in frames] == [3600 * n for n in range(15, 25)]
-    assert decoder.late == 15 and decoder.skipped == 0
+    assert decoder.late == 15 and decoder.skipped == 0 and decoder.came == 25
 
 
 def test_pictures_that_no_other_builds_upon_are_not_decoded_when_late(
     packets: Callable[..., list[LivePacket]],
 ) -> None:
     given = packets(bf="2", **{"b-pyramid": "none", "b-adapt": "0"})
-    decoder = LiveDecoder(lambda arrival: arrival <= 20)
+    old = Old(20)
+    decoder = LiveDecoder(old)
     frames = list(decoder.frames(iter(given)))
     assert decoder.late == 20 and decoder.corrupt == 0
     assert decoder.late + len(frames) == 25
-    assert decoder.decoded < 20
+    assert old.asked < 25 + 20
 
 
 def test_a_decoder_that_does_not_catch_up_begins_anew(
@@ -74,3 +88,15 @@ def test_a_decoder_that_does_not_catch_up_begins_anew(
     # Packet 11 is whole and too old to be shown, 12 begins the next wait.
     assert [live.frame.pts // 3600 for live in frames] == [0, 1, *range(20, 25)]
     assert (decoder.late, decoder.skipped, decoder.corrupt) == (1, 17, 0)
+
+
+def test_packets_that_become_no_picture_are_counted_as_damaged(
+    packets: Callable[..., list[LivePacket]],
+) -> None:
+    given = packets()
+    for number in (4, 5, 14):
+        given[number].packet.update(bytes(given[number].packet.size))
+    decoder = LiveDecoder()
+    frames = list(decoder.frames(iter(given)))
+    assert decoder.damaged == decoder.corrupt == 3
+    assert len(frames) == decoder.decoded == 22 and decoder.came == 25

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sapnet_stream.live.cameras_file import WHOLE, read_cameras
 from sapnet_stream.live.metrics import metrics_of
 from sapnet_stream.live.options import parser
 from sapnet_stream.live.redact import Redactor
-from sapnet_stream.live.service import Service
+from sapnet_stream.live.service import MOST_HELD_SECONDS, Service
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "configs" / "deploy"
@@ -133,4 +134,17 @@ def test_systemd_hears_of_progress_and_not_of_a_hang(
         eventually(lambda: job.status.frames_out > stuck.frames_out)
         service.tick([stuck, job.status])
         assert [manager.recv(99) for _ in range(2)] == [b"WATCHDOG=1"] * 2
+        # Until it has been so for long.
+        stuck = replace(stuck, state="stuck", held_seconds=MOST_HELD_SECONDS + 1)
+        eventually(lambda: job.status.frames_out > stuck.frames_out + 10)
+        service.tick([stuck, job.status])
+        with pytest.raises(BlockingIOError):
+            manager.recv(99)
+        # One that is alone is ended as soon as it hangs.
+        stuck = replace(stuck, held_seconds=31.0)
+        service.tick([stuck])
+        assert manager.recv(99) == b"WATCHDOG=1"
+        service.tick([stuck])
+        with pytest.raises(BlockingIOError):
+            manager.recv(99)
     service.tick([job.status])

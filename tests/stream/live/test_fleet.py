@@ -14,8 +14,11 @@ import pytest
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.live.cameras_file import Entry, read_cameras
 from sapnet_stream.live.console import Console
+from sapnet_stream.live.decode import LiveFrame
 from sapnet_stream.live.fleet import Fleet
 from sapnet_stream.live.ladder import Way
+from sapnet_stream.live.metrics import metrics_of
+from sapnet_stream.live.program import Program
 from sapnet_stream.live.redact import Redactor
 from sapnet_stream.video.frame import Frame
 from tests.stream.live.job import Nothing
@@ -229,3 +232,41 @@ def test_all_end_soon_though_each_waits_for_the_device(
     # Not a frame of each, which would be six seconds.
     assert time.monotonic() - began < 4
     assert said.getvalue().count("stopped; ") == 6
+
+
+def test_one_that_hangs_is_named_while_the_others_go_on_and_new_ones_come(
+    camera: Camera,
+    fleet: Fleet,
+    entries: Entries,
+    eventually: Eventually,
+    said: io.StringIO,
+    make_clip: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    released, show = threading.Event(), Program.show
+
+    def hang(program: Program, live: LiveFrame) -> None:
+        if live.info.width == 96:
+            released.wait(60)
+        show(program, live)
+
+    monkeypatch.setattr(Program, "show", hang)
+    monkeypatch.setattr("sapnet_stream.live.camera.STUCK_SECONDS", 0.5)
+    monkeypatch.setattr("sapnet_stream.live.fleet.MOST_LEAVING_SECONDS", 0.5)
+    make_clip("camera/wide.mp4", "libx264", ticks=range(100), noise=False, size=(96, 48))
+    well = line("well", camera.url("camera.mp4"))
+    hung = line("hung", camera.url("wide.mp4"), tmp_path / "hung.mkv")
+    fleet.want(entries(well + hung))
+    eventually(lambda: fleet.step() and fleet.statuses[1].state == "stuck")
+    eventually(lambda: "hung: stuck: encode did not come back" in said.getvalue())
+    metrics = metrics_of(lambda: fleet.statuses)().decode()
+    assert 'sapnet_state{camera="hung",state="stuck"} 1.0' in metrics
+    frames = fleet.statuses[0].frames_out
+    eventually(lambda: fleet.step() and fleet.statuses[0].frames_out > frames + 10)
+
+    fleet.want(entries(well + line("new", camera.url("camera.mp4"))))
+    eventually(lambda: fleet.step() and list(fleet.views) == ["well", "new", "hung"])
+    eventually(lambda: fleet.statuses[1].frames_out > 3)
+    released.set()
+    eventually(lambda: fleet.step() and list(fleet.views) == ["well", "new"])

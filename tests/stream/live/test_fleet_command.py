@@ -129,7 +129,9 @@ def test_each_camera_has_its_name_in_all_that_is_served(
     assert found is not None
     for query, name in {"": "yard", "?camera=gate": "gate", "?camera=yard": "yard"}.items():
         shown = json.loads(get(f"{found[0]}status{query}")[1])
-        assert (shown["camera"], shown["cameras"]) == (name, ["yard", "gate"])
+        assert shown["camera"] == name
+        assert [each for each, _ in shown["cameras"]] == ["yard", "gate"]
+        assert shown["cameras"][0][1] == "running" != shown["cameras"][1][1]
     assert "password is wrong" in json.loads(get(f"{found[0]}status?camera=gate")[1])["said"]
     assert get(f"{found[0]}status?camera=none")[0] == 404
     eventually(lambda: len(get(f"{found[0]}picture?seen=0&camera=yard")[1]) > 0)
