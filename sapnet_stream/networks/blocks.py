@@ -8,7 +8,23 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from sapnet_stream.errors import UsageError
+
 Convolution = Literal["full", "separable", "split"]
+
+
+def check_units(channels: int, reduction: int, dilations: tuple[int, ...]) -> None:
+    """Make sure that progressive dilated units can be made of these.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    if channels < reduction or channels % 2:
+        raise UsageError(
+            f"channels must be even and at least reduction={reduction}, got {channels}"
+        )
+    if not dilations or min(dilations) < 1:
+        raise UsageError(f"dilations must be 1 or more, got {dilations}")
 
 
 class DilatedConv(nn.Conv2d):

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from sapnet_stream.errors import UsageError
-from sapnet_stream.networks.blocks import Convolution, ProgressiveDilatedUnit, conv_lstm_update
+from sapnet_stream.networks.blocks import (
+    Convolution,
+    ProgressiveDilatedUnit,
+    check_units,
+    conv_lstm_update,
+)
 
 
 @dataclass(frozen=True)
@@ -37,15 +42,9 @@ class SAPNetConfig:
     def __post_init__(self) -> None:
         # A checkpoint's metadata is JSON, which has lists only.
         object.__setattr__(self, "dilations", tuple(self.dilations))
-        if self.channels < self.reduction or self.channels % 2:
-            raise UsageError(
-                f"channels must be even and at least reduction={self.reduction}, "
-                f"got {self.channels}"
-            )
-        if self.stages < 1 or not self.dilations or min(self.dilations) < 1:
-            raise UsageError(
-                f"stages and dilations must be 1 or more, got {self.stages}, {self.dilations}"
-            )
+        check_units(self.channels, self.reduction, self.dilations)
+        if self.stages < 1:
+            raise UsageError(f"stages must be 1 or more, got {self.stages}")
         if self.convolution not in ("full", "separable", "split"):
             raise UsageError(
                 f"convolution must be full, separable or split, got {self.convolution!r}"

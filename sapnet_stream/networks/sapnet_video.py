@@ -15,10 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.alignment import Mesh, Position, seen_from_now
 from sapnet_stream.networks.background import STATISTICS, BackgroundMemory
-from sapnet_stream.networks.blocks import ProgressiveDilatedUnit, conv_lstm_update
+from sapnet_stream.networks.blocks import ProgressiveDilatedUnit, check_units, conv_lstm_update
 from sapnet_stream.networks.camera import Camera
 
 PIXELS = 4
@@ -78,13 +77,7 @@ class SAPNetVideoConfig:
     def __post_init__(self) -> None:
         # A checkpoint's metadata is JSON, which has lists only.
         object.__setattr__(self, "dilations", tuple(self.dilations))
-        if self.channels < self.reduction or self.channels % 2:
-            raise UsageError(
-                f"channels must be even and at least reduction={self.reduction}, "
-                f"got {self.channels}"
-            )
-        if not self.dilations or min(self.dilations) < 1:
-            raise UsageError(f"dilations must be 1 or more, got {self.dilations}")
+        check_units(self.channels, self.reduction, self.dilations)
 
 
 class SAPNetVideo(nn.Module):
