@@ -18,6 +18,7 @@ from sapnet_stream.video.join import VideoPart
 
 _RECORDS = "[0-9]*.json"
 _LOCK = "lock"
+_PLACING = "placing"
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,10 @@ class Journal:
             note.write_bytes(os.fsencode(free_name(target).name))
         return target.with_name(os.fsdecode(note.read_bytes()))
 
+    def placing(self, result: Path) -> None:
+        """Note which file gets the target's name now."""
+        self._save(_PLACING, _file_identity(result))
+
     def _identify(self, identity: Identity) -> None:
         begun = _load(self.folder / "job.json")
         if begun is None:
@@ -185,6 +190,15 @@ def claimed(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def was_placed(folder: Path, target: Path) -> bool:
+    """Whether a run died after the target got its name, and left no more than its parts."""
+    # os.path takes names that no file can have for missing files, pathlib raises.
+    if not (os.path.isfile(target) and os.path.exists(folder / _PLACING)):
+        return False
+    # Not by name: another program may have written the target.
+    return bool(_load(folder / _PLACING) == _file_identity(target))
+
+
 def clear(folder: Path) -> None:
     """Remove all that is done of a claimed job."""
     for path in folder.iterdir():
@@ -202,6 +216,11 @@ def remove(folder: Path) -> None:
 def _difference(begun: Identity, identity: Identity) -> str:
     names = [n for n in {**begun, **identity} if begun.get(n) != identity.get(n)]
     return "; ".join(f"{n} was {begun.get(n, 'none')}, is {identity.get(n, 'none')}" for n in names)
+
+
+def _file_identity(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_ino, status.st_size]
 
 
 def _load(path: Path) -> Any:

@@ -229,6 +229,30 @@ def test_a_death_after_the_last_step_leaves_only_tidying(
     assert not (tmp_path / "out.mkv.parts").exists()
 
 
+@pytest.mark.parametrize("other", ["stays", "goes", "gives way"])
+def test_a_result_that_got_another_name_is_not_the_target(
+    make_clip: Make, derain: Derain, read_clip: Read, tmp_path: Path, monkeypatch: Any, other: str
+) -> None:
+    source, target = make_clip("in.mkv"), tmp_path / "out.mkv"
+    # The last look at what was joined comes before it gets its name.
+    monkeypatch.setattr(
+        "sapnet_stream.derain.verify_written", lambda *_: target.write_text("other") and []
+    )
+    with pytest.raises(OutputError, match="meanwhile: the result is"):
+        derain(source, target)
+    monkeypatch.undo()
+    if other == "stays":
+        with pytest.raises(OutputError, match="exists: name another output"):
+            derain(source, target, resume=True)
+        assert target.read_text() == "other" and (tmp_path / "out.mkv.parts").exists()
+        return
+    target.unlink()
+    if other == "gives way":
+        (tmp_path / "out.partial.mkv").rename(target)
+    assert derain(source, target, resume=True).complete
+    assert len(read_clip(target).times) == 12 and not (tmp_path / "out.mkv.parts").exists()
+
+
 def test_there_must_be_something_to_keep(
     make_clip: Make, derain: Derain, read_clip: Read, tmp_path: Path
 ) -> None:
