@@ -74,3 +74,14 @@ def test_frames_behind_lost_ones_are_not_repeated(make_clip: Make, check: Any) -
     data[begin:end] = bytes(end - begin)
     clip.write_bytes(data)
     assert check(clip, 55).frames == 96
+
+
+def test_pictures_that_follow_a_damaged_keyframe_are_the_same(make_clip: Make, check: Any) -> None:
+    options = {"g": "50", "sc_threshold": "0", "bf": "0"}
+    clip = make_clip("in.mp4", "libx264", ticks=range(100), noise=False, options=options)
+    data, (begin, end) = bytearray(clip.read_bytes()), positions(clip)[50]
+    # But for its headers: what is missing is made up from the picture before, which a decoder
+    # that begins here has not seen.
+    data[begin + 40 : end] = bytes(end - begin - 40)
+    clip.write_bytes(data)
+    assert check(clip, 75).frames == 100
