@@ -137,6 +137,29 @@ def test_finished_outputs_are_refused_skipped_or_replaced(tmp_path: Path) -> Non
     assert (out / "1.png").read_bytes() == b"rain in 1.png"
 
 
+def test_outputs_that_were_replaced_before_a_stop_are_not_again(tmp_path: Path) -> None:
+    source, out = fill(tmp_path / "in", "1.png", "2.mp4", "3.png"), tmp_path / "out"
+    Work().run(source, out)
+    for old in out.iterdir():
+        os.utime(old, (0, 0))
+    with pytest.raises(KeyboardInterrupt):
+        Work(**{"2": KeyboardInterrupt()}).run(source, out, overwrite=True)
+    # File systems tell moments apart, but not all of them.
+    os.utime(out / ".overwriting", (1, 1))
+    work = Work(**{"3": InputError("3.png is damaged")})
+    report = work.run(source, out, overwrite=True, resume=True)
+    assert (work.images, work.videos, report.skipped) == (["3.png"], ["2.mp4"], 1)
+    work = Work()
+    assert str(work.run(source, out, overwrite=True, resume=True)).startswith("2 were done before")
+    assert work.images == ["3.png"] and sorted(os.listdir(out)) == ["1.png", "2.mp4", "3.png"]
+    # Done is done: from here on it is another job.
+    assert Work().run(source, out, overwrite=True, resume=True).done == 3
+    # And without --resume all is begun anew.
+    Work(**{"2": InputError("2.mp4 is damaged")}).run(source, out, overwrite=True)
+    os.utime(out / ".overwriting", (1, 1))
+    assert Work().run(source, out, overwrite=True).done == 3
+
+
 def test_folders_that_cannot_be_are_one_sentence(tmp_path: Path) -> None:
     source = fill(tmp_path / "in", "1.png")
     (tmp_path / "file").write_bytes(b"")
