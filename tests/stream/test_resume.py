@@ -1,5 +1,6 @@
 """A job that dies, at any moment and of any cause, goes on where it was."""
 
+import json
 import os
 import subprocess
 import sys
@@ -227,6 +228,27 @@ def test_a_death_after_the_last_step_leaves_only_tidying(
     assert (report.complete, report.frames) == (True, 12)
     assert len(read_clip(tmp_path / "out.mkv").times) == 12
     assert not (tmp_path / "out.mkv.parts").exists()
+
+
+def test_what_is_no_journal_is_one_sentence(
+    unfinished: Path, derain: Derain, tmp_path: Path
+) -> None:
+    parts = tmp_path / "out.mkv.parts"
+    record = json.loads((parts / "000001.json").read_text())
+    for name, content in [
+        ("000001.json", []),
+        ("000001.json", {**record, "pts": 0}),
+        ("000001.json", {**record, "behind": []}),
+        ("job.json", []),
+        ("end.json", 3),
+        ("end.json", []),
+        ("partial", None),
+    ]:
+        before = (parts / name).read_bytes() if (parts / name).exists() else None
+        (parts / name).write_text("" if content is None else json.dumps(content))
+        with pytest.raises(UsageError, match="parts is damaged: add --overwrite"):
+            derain(unfinished, tmp_path / "out.mkv", resume=True, part_seconds=0.4)
+        (parts / name).write_bytes(before) if before else (parts / name).unlink()
 
 
 @pytest.mark.parametrize("other", ["stays", "goes", "gives way"])
