@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from sapnet_stream.errors import InputError, OutputError, SapnetError, UsageError
+from sapnet_stream.job import Job
+from sapnet_stream.journal import was_placed
 from sapnet_stream.still.write import IMAGE_ENDINGS
 from sapnet_stream.target import write_failure
 from sapnet_stream.video.container import WRITABLE
@@ -32,6 +34,11 @@ class Item:
     source: Path
     target: Path
     kind: Literal["image", "video"]
+
+    @property
+    def parts(self) -> Path:
+        """Where those of a video are until its target is complete."""
+        return Job(self.source, self.target).folder
 
 
 @dataclass(frozen=True)
@@ -117,10 +124,11 @@ def derain_folder(
             cannot be created.
     """
     finished = [item for item in plan.items if os.path.lexists(item.target)]
-    if finished and not (overwrite or resume):
+    begun = [item for item in plan.items if item in finished or os.path.exists(item.parts)]
+    if begun and not (overwrite or resume):
         raise OutputError(
-            f"{len(finished)} of {len(plan.items)} outputs exist, {finished[0].target} first: "
-            "add --resume to do the others, or --overwrite"
+            f"{len(begun)} of {len(plan.items)} outputs exist or are begun, {begun[0].target} "
+            "first: add --resume to do the rest, or --overwrite"
         )
     folder = plan.items[0].target.parent
     _create(folder)
@@ -130,7 +138,8 @@ def derain_folder(
     derain = {"image": derain_image, "video": derain_video}
     report = FolderReport()
     for number, item in enumerate(plan.items, 1):
-        if item in finished:
+        # A run that died right behind its last step left parts to remove.
+        if item in finished and not was_placed(item.parts, item.target):
             report.skipped += 1
             continue
         begin(number, len(plan.items), item.source)
