@@ -155,7 +155,7 @@ def test_what_is_done_is_neither_lost_nor_mixed(
         derain(unfinished, target, part_seconds=0.4)
     changes: list[tuple[dict[str, Any], str]] = [
         ({"crf": 23}, r"the encoder was libx264 .* crf=18 .*, is libx264 .* crf=23"),
-        ({"strength": 0.5}, r"--strength was 1, is 0.5"),
+        ({"strength": 1 - 1e-9}, r"--strength was 1.0, is 0.999999999"),
         ({"duration_seconds": 2.0}, r"--duration was None, is 2.0"),
         ({"compare": "side"}, r"--compare was None, is side"),
     ]
