@@ -12,7 +12,7 @@ from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import UsageError
 from sapnet_stream.flow import StageStats
 from sapnet_stream.job import Job, PreparedJob, prepare
-from sapnet_stream.journal import Journal, claimed, clear, remove
+from sapnet_stream.journal import Journal, claimed, clear, remove, was_placed
 from sapnet_stream.limits import Needs, check_needs, needs
 from sapnet_stream.models import Models
 from sapnet_stream.parts import PartWork
@@ -29,9 +29,6 @@ from sapnet_stream.video.info import VideoInfo
 from sapnet_stream.video.others import OtherStreams
 from sapnet_stream.video.span import span_between
 from sapnet_stream.video.verify import verify_written
-
-# Says that the finished file gets its name now.
-_PLACING = "placing"
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def derain_file(
         KeyboardInterrupt: `stop` was asked twice; the target is untouched.
     """
     stop = stop or Stop()
-    if job.resume and _was_placed(job):
+    if job.resume and was_placed(job.folder, job.target):
         with claimed(job.folder):
             frames = sum(len(part.video.pts) for part in Journal(job.folder).parts.values())
             remove(job.folder)
@@ -221,16 +218,11 @@ def _finish(prepared: PreparedJob, journal: Journal, stop: Stop, stats: list[Sta
         partial = journal.partial_target(job.target)
         result.replace(partial)
         return Report(partial, frames, False, warnings, stats)
-    (job.folder / _PLACING).touch()
+    journal.placing(result)
     place(result, job.target, overwrite=job.overwrite)
     journal.partial_target(job.target).unlink(missing_ok=True)
     remove(job.folder)
     return Report(job.target, frames, True, warnings, stats)
-
-
-def _was_placed(job: Job) -> bool:
-    """Whether a run died after the target got its name, and left no more than its parts."""
-    return os.path.exists(job.folder / _PLACING) and not any(job.folder.glob("joined.*"))
 
 
 def _warnings(prepared: PreparedJob, journal: Journal, others: OtherStreams) -> list[str]:

@@ -85,7 +85,7 @@ class DerainEngine:
             "the network": self.description,
             "the device": _device_name(self.device),
             "the weights": weights,
-            "--strength": f"{strength:g}",
+            "--strength": f"{float(strength)}",
         }
 
     @torch.no_grad()

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from sapnet_stream.errors import InputError, OutputError, SapnetError, UsageError
+from sapnet_stream.job import Job
+from sapnet_stream.journal import was_placed
 from sapnet_stream.still.write import IMAGE_ENDINGS
+from sapnet_stream.target import write_failure
 from sapnet_stream.video.container import WRITABLE
 
 # Endings of files that are read but not written, and what they become.
@@ -20,6 +23,8 @@ READ_ONLY_VIDEOS = (
 )
 IMAGE_STAND_IN, VIDEO_STAND_IN = ".png", ".mkv"
 NAMED = 5
+# Its time says since when existing outputs are replaced: newer ones are already.
+_BEGUN = ".overwriting"
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,11 @@ class Item:
     source: Path
     target: Path
     kind: Literal["image", "video"]
+
+    @property
+    def parts(self) -> Path:
+        """Where those of a video are until its target is complete."""
+        return Job(self.source, self.target).folder
 
 
 @dataclass(frozen=True)
@@ -106,23 +116,30 @@ def derain_folder(
         begin: told the number of a file, how many there are, and its path, as it begins.
         fail: told a sentence and an exit status for each file that cannot be derained.
         overwrite: replace existing outputs.
-        resume: leave finished outputs as they are and do the others.
+        resume: leave finished outputs as they are and do the others; with `overwrite`, those
+            that an earlier run, which was stopped, has replaced.
 
     Raises:
         OutputError: outputs exist and neither `overwrite` nor `resume` is given, or the folder
             cannot be created.
     """
     finished = [item for item in plan.items if os.path.lexists(item.target)]
-    if finished and not (overwrite or resume):
+    begun = [item for item in plan.items if item in finished or os.path.exists(item.parts)]
+    if begun and not (overwrite or resume):
         raise OutputError(
-            f"{len(finished)} of {len(plan.items)} outputs exist, {finished[0].target} first: "
-            "add --resume to do the others, or --overwrite"
+            f"{len(begun)} of {len(plan.items)} outputs exist or are begun, {begun[0].target} "
+            "first: add --resume to do the rest, or --overwrite"
         )
-    _create(plan.items[0].target.parent)
+    folder = plan.items[0].target.parent
+    _create(folder)
+    if overwrite:
+        since = _begun_ns(folder, resume=resume)
+        finished = [item for item in finished if item.target.lstat().st_mtime_ns > since]
     derain = {"image": derain_image, "video": derain_video}
     report = FolderReport()
     for number, item in enumerate(plan.items, 1):
-        if resume and not overwrite and item in finished:
+        # A run that died right behind its last step left parts to remove.
+        if item in finished and not was_placed(item.parts, item.target):
             report.skipped += 1
             continue
         begin(number, len(plan.items), item.source)
@@ -134,6 +151,8 @@ def derain_folder(
             fail(f"{error}{where and f' ({where})'}", error.exit_code)
             report.failed += 1
             report.exit_code = max(report.exit_code, error.exit_code)
+    if not report.failed:
+        (folder / _BEGUN).unlink(missing_ok=True)
     return report
 
 
@@ -209,3 +228,14 @@ def _create(folder: Path) -> None:
         raise OutputError(f"{folder} is a file: name a folder for the outputs") from error
     except OSError as error:
         raise OutputError(f"{folder} cannot be created: {error.strerror}") from error
+
+
+def _begun_ns(folder: Path, *, resume: bool) -> int:
+    """When the job that replaces the outputs in a folder began: now, or an earlier run of it."""
+    note = folder / _BEGUN
+    try:
+        if not (resume and note.exists()):
+            note.touch()
+        return note.stat().st_mtime_ns
+    except OSError as error:
+        raise write_failure(folder, error) from error

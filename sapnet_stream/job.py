@@ -144,7 +144,7 @@ def prepare(job: Job, engine: DerainEngine) -> PreparedJob:
         "--deinterlace": f"{job.deinterlace}",
         "--hwaccel": f"{job.hardware}",
         "the encoder": f"{plan}",
-        "the length of parts": f"{job.part_seconds:g} s",
+        "the length of parts": f"{float(job.part_seconds)} s",
         **engine.identity,
         **versions(),
     }

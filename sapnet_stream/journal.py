@@ -18,6 +18,8 @@ from sapnet_stream.video.join import VideoPart
 
 _RECORDS = "[0-9]*.json"
 _LOCK = "lock"
+_PLACING = "placing"
+_PARTIAL = "partial"
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,12 @@ class Journal:
             records = (self._record(path) for path in folder.glob(_RECORDS))
             self.parts = {record.number: record for record in records if record}
             end = _load(folder / "end.json")
+            self.count = None if end is None else int(end["parts"])
+            self._partial = _load(folder / _PARTIAL)
         except OSError as error:
             raise write_failure(folder, error) from error
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{folder} is damaged: add --overwrite to begin anew") from error
-        self.count = end["parts"] if end else None
 
     def path(self, number: int, suffix: str) -> Path:
         """Where a part's file belongs."""
@@ -125,10 +128,14 @@ class Journal:
 
     def partial_target(self, target: Path) -> Path:
         """Where what is done goes for the time being; the same name each time."""
-        note = self.folder / "partial"
-        if not note.exists():
-            note.write_bytes(os.fsencode(free_name(target).name))
-        return target.with_name(os.fsdecode(note.read_bytes()))
+        if self._partial is None:
+            self._partial = free_name(target).name
+            self._save(_PARTIAL, self._partial)
+        return target.with_name(self._partial)
+
+    def placing(self, result: Path) -> None:
+        """Note which file gets the target's name now."""
+        self._save(_PLACING, _file_identity(result))
 
     def _identify(self, identity: Identity) -> None:
         begun = _load(self.folder / "job.json")
@@ -152,10 +159,10 @@ class Journal:
         file = self.folder / str(content["file"])
         if content["pts"] and not (file.exists() and file.stat().st_size == content["bytes"]):
             return None
-        video = VideoPart(file, np.array(content["pts"], np.int64), content["duration"])
-        return PartRecord(
-            int(path.stem), content["behind"], video, content["damaged"], content["retimed"]
-        )
+        pts = np.array(list(content["pts"]), np.int64)
+        video = VideoPart(file, pts, int(content["duration"]))
+        behind, damaged, retimed = (int(content[k]) for k in ("behind", "damaged", "retimed"))
+        return PartRecord(int(path.stem), behind, video, damaged, retimed)
 
 
 @contextmanager
@@ -185,6 +192,15 @@ def claimed(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def was_placed(folder: Path, target: Path) -> bool:
+    """Whether a run died after the target got its name, and left no more than its parts."""
+    # os.path takes names that no file can have for missing files, pathlib raises.
+    if not (os.path.isfile(target) and os.path.exists(folder / _PLACING)):
+        return False
+    # Not by name: another program may have written the target.
+    return bool(_load(folder / _PLACING) == _file_identity(target))
+
+
 def clear(folder: Path) -> None:
     """Remove all that is done of a claimed job."""
     for path in folder.iterdir():
@@ -202,6 +218,11 @@ def remove(folder: Path) -> None:
 def _difference(begun: Identity, identity: Identity) -> str:
     names = [n for n in {**begun, **identity} if begun.get(n) != identity.get(n)]
     return "; ".join(f"{n} was {begun.get(n, 'none')}, is {identity.get(n, 'none')}" for n in names)
+
+
+def _file_identity(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_ino, status.st_size]
 
 
 def _load(path: Path) -> Any:

@@ -125,9 +125,8 @@ def _times_up_to(path: Path, number: int) -> list[Fraction]:
     """
     times: list[Fraction] = []
     demuxer = Demuxer(path)
-    with demuxer.container as container:
-        # AVI stores no presentation times, and those made up for it jump.
-        if container.format.name == "avi" or not demuxer.seekable:
+    with demuxer.container:
+        if not demuxer.seekable:
             return []
         packets = (p for p in demuxer.packets([demuxer.video]) if not p.is_discard)
         for packet in islice(packets, number + REORDERED):

@@ -1,7 +1,9 @@
 """A folder in, a folder out: which files, in which order, and what happens when one fails."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,9 @@ from sapnet_stream.errors import (
     WeightsError,
 )
 from sapnet_stream.folder import FolderReport, derain_folder, plan_folder
+
+Make = Callable[..., Path]
+Derain = Callable[..., Any]
 
 
 def fill(folder: Path, *names: str) -> Path:
@@ -126,7 +131,7 @@ def test_finished_outputs_are_refused_skipped_or_replaced(tmp_path: Path) -> Non
     Work(**{"2": WeightsError("no weights")}).run(source, out)
     (out / "1.png").write_bytes(b"precious")
     work = Work()
-    with pytest.raises(OutputError, match=r"2 of 3 outputs exist, .*1\.png first: add --resume"):
+    with pytest.raises(OutputError, match=r"2 of 3 outputs exist .*1\.png first: add --resume"):
         work.run(source, out)
     assert not work.images + work.videos
     report = work.run(source, out, resume=True)
@@ -135,6 +140,54 @@ def test_finished_outputs_are_refused_skipped_or_replaced(tmp_path: Path) -> Non
     assert (out / "1.png").read_bytes() == b"precious"
     Work().run(source, out, overwrite=True)
     assert (out / "1.png").read_bytes() == b"rain in 1.png"
+
+
+def test_outputs_that_were_replaced_before_a_stop_are_not_again(tmp_path: Path) -> None:
+    source, out = fill(tmp_path / "in", "1.png", "2.mp4", "3.png"), tmp_path / "out"
+    Work().run(source, out)
+    for old in out.iterdir():
+        os.utime(old, (0, 0))
+    with pytest.raises(KeyboardInterrupt):
+        Work(**{"2": KeyboardInterrupt()}).run(source, out, overwrite=True)
+    # File systems tell moments apart, but not all of them.
+    os.utime(out / ".overwriting", (1, 1))
+    work = Work(**{"3": InputError("3.png is damaged")})
+    report = work.run(source, out, overwrite=True, resume=True)
+    assert (work.images, work.videos, report.skipped) == (["3.png"], ["2.mp4"], 1)
+    work = Work()
+    assert str(work.run(source, out, overwrite=True, resume=True)).startswith("2 were done before")
+    assert work.images == ["3.png"] and sorted(os.listdir(out)) == ["1.png", "2.mp4", "3.png"]
+    # Done is done: from here on it is another job.
+    assert Work().run(source, out, overwrite=True, resume=True).done == 3
+    # And without --resume all is begun anew.
+    Work(**{"2": InputError("2.mp4 is damaged")}).run(source, out, overwrite=True)
+    os.utime(out / ".overwriting", (1, 1))
+    assert Work().run(source, out, overwrite=True).done == 3
+
+
+def test_what_a_death_left_is_told_and_tidied(
+    make_clip: Make, derain: Derain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = fill(tmp_path / "in", "1.png"), tmp_path / "out"
+    make_clip("2.mkv").rename(source / "2.mkv")
+
+    def run(*, resume: bool = False) -> FolderReport:
+        def video(source: Path, target: Path) -> None:
+            derain(source, target, resume=resume)
+
+        plan, silent = plan_folder(source, out), lambda *_: None
+        return derain_folder(plan, silent, video, silent, silent, resume=resume)
+
+    monkeypatch.setattr("sapnet_stream.derain.remove", lambda _: os.listdir("/no such folder"))
+    with pytest.raises(FileNotFoundError):
+        run()
+    monkeypatch.undo()
+    (out / "2.mkv").rename(tmp_path / "elsewhere.mkv")
+    assert os.listdir(out) == ["2.mkv.parts"]
+    with pytest.raises(OutputError, match=r"1 of 2 outputs exist or are begun, .*: add --resume "):
+        run()
+    (tmp_path / "elsewhere.mkv").rename(out / "2.mkv")
+    assert run(resume=True).failed == 0 and os.listdir(out) == ["2.mkv"]
 
 
 def test_folders_that_cannot_be_are_one_sentence(tmp_path: Path) -> None:

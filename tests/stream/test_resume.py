@@ -1,5 +1,6 @@
 """A job that dies, at any moment and of any cause, goes on where it was."""
 
+import json
 import os
 import subprocess
 import sys
@@ -154,7 +155,7 @@ def test_what_is_done_is_neither_lost_nor_mixed(
         derain(unfinished, target, part_seconds=0.4)
     changes: list[tuple[dict[str, Any], str]] = [
         ({"crf": 23}, r"the encoder was libx264 .* crf=18 .*, is libx264 .* crf=23"),
-        ({"strength": 0.5}, r"--strength was 1, is 0.5"),
+        ({"strength": 1 - 1e-9}, r"--strength was 1.0, is 0.999999999"),
         ({"duration_seconds": 2.0}, r"--duration was None, is 2.0"),
         ({"compare": "side"}, r"--compare was None, is side"),
     ]
@@ -227,6 +228,51 @@ def test_a_death_after_the_last_step_leaves_only_tidying(
     assert (report.complete, report.frames) == (True, 12)
     assert len(read_clip(tmp_path / "out.mkv").times) == 12
     assert not (tmp_path / "out.mkv.parts").exists()
+
+
+def test_what_is_no_journal_is_one_sentence(
+    unfinished: Path, derain: Derain, tmp_path: Path
+) -> None:
+    parts = tmp_path / "out.mkv.parts"
+    record = json.loads((parts / "000001.json").read_text())
+    for name, content in [
+        ("000001.json", []),
+        ("000001.json", {**record, "pts": 0}),
+        ("000001.json", {**record, "behind": []}),
+        ("job.json", []),
+        ("end.json", 3),
+        ("end.json", []),
+        ("partial", None),
+    ]:
+        before = (parts / name).read_bytes() if (parts / name).exists() else None
+        (parts / name).write_text("" if content is None else json.dumps(content))
+        with pytest.raises(UsageError, match="parts is damaged: add --overwrite"):
+            derain(unfinished, tmp_path / "out.mkv", resume=True, part_seconds=0.4)
+        (parts / name).write_bytes(before) if before else (parts / name).unlink()
+
+
+@pytest.mark.parametrize("other", ["stays", "goes", "gives way"])
+def test_a_result_that_got_another_name_is_not_the_target(
+    make_clip: Make, derain: Derain, read_clip: Read, tmp_path: Path, monkeypatch: Any, other: str
+) -> None:
+    source, target = make_clip("in.mkv"), tmp_path / "out.mkv"
+    # The last look at what was joined comes before it gets its name.
+    monkeypatch.setattr(
+        "sapnet_stream.derain.verify_written", lambda *_: target.write_text("other") and []
+    )
+    with pytest.raises(OutputError, match="meanwhile: the result is"):
+        derain(source, target)
+    monkeypatch.undo()
+    if other == "stays":
+        with pytest.raises(OutputError, match="exists: name another output"):
+            derain(source, target, resume=True)
+        assert target.read_text() == "other" and (tmp_path / "out.mkv.parts").exists()
+        return
+    target.unlink()
+    if other == "gives way":
+        (tmp_path / "out.partial.mkv").rename(target)
+    assert derain(source, target, resume=True).complete
+    assert len(read_clip(target).times) == 12 and not (tmp_path / "out.mkv.parts").exists()
 
 
 def test_there_must_be_something_to_keep(
