@@ -119,15 +119,22 @@ class PreparedJob:
         return others
 
 
-def prepare(job: Job, engine: DerainEngine) -> PreparedJob:
+def prepare(
+    job: Job, engine: DerainEngine, check: Callable[[], None] = lambda: None
+) -> PreparedJob:
     """Look at a job's source, and plan how its output is written.
+
+    Args:
+        job: what to derain, and into what.
+        engine: what derains.
+        check: called while the first frame is sought; may raise to give up.
 
     Raises:
         SapnetError: the source cannot be read or is too large, or the target cannot hold it.
     """
     span = span_between(job.source, job.start_seconds, job.duration_seconds)
     with VideoDecoder(
-        job.source, span, deinterlace=job.deinterlace, hardware=job.hardware
+        job.source, span, deinterlace=job.deinterlace, hardware=job.hardware, check=check
     ) as decoder:
         source_info, begin = decoder.info, decoder.begin_seconds
         metadata = decoder.metadata
