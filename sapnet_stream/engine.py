@@ -19,6 +19,8 @@ from sapnet_stream.video.frame import Frame
 
 T = TypeVar("T")
 
+DEVICES = ("cpu", "cuda")
+
 
 class DerainEngine:
     """A network on a device, ready to derain frames, tensors and arrays.
@@ -174,6 +176,8 @@ def checked_device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in DEVICES:
+            raise RuntimeError(f"nothing is derained on {device.type}")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         count = torch.cuda.device_count()

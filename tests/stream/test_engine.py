@@ -88,7 +88,7 @@ def test_wrong_images_are_refused(shape: tuple[int, ...]) -> None:
         DerainEngine(executor=Darker()).image(np.zeros(shape, np.uint8))
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "tpu", ""])
+@pytest.mark.parametrize("device", ["cuda:99", "tpu", "meta", ""])
 def test_a_missing_device_names_the_ones_there(device: str) -> None:
     with pytest.raises(UsageError, match="cpu"):
         DerainEngine(SAPNet(), device=device)
