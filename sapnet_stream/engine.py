@@ -58,6 +58,8 @@ class DerainEngine:
     ) -> None:
         if not 0 <= strength <= 1:
             raise UsageError(f"--strength must be 0 to 1, got {strength:g}")
+        if memory_bytes is not None and memory_bytes <= 0:
+            raise UsageError(f"--memory must be more than 0, got {memory_bytes / 2**30:g} GiB")
         self.device = checked_device(device)
         self.strength = strength
         if executor is None:

@@ -100,6 +100,12 @@ def test_strength_outside_0_to_1_is_refused(strength: float) -> None:
         DerainEngine(executor=Darker(), strength=strength)
 
 
+@pytest.mark.parametrize("memory_bytes", [0, -(2**30)])
+def test_no_memory_is_no_limit_to_ask_for(memory_bytes: int) -> None:
+    with pytest.raises(UsageError, match=r"--memory must be more than 0, got -?[01] GiB"):
+        DerainEngine(SAPNet(), memory_bytes=memory_bytes)
+
+
 def test_a_device_that_runs_out_says_so_in_one_sentence() -> None:
     with pytest.raises(TooLargeError, match="8x5 picture"):
         DerainEngine(executor=Exhausted()).tensor(torch.zeros(1, 3, 5, 8))
