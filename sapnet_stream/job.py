@@ -11,6 +11,7 @@ import av
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import UsageError
 from sapnet_stream.identity import Identity, input_identity, versions
+from sapnet_stream.target import behind_link
 from sapnet_stream.video.codec import EncoderPlan, EncoderSettings, plan_encoder
 from sapnet_stream.video.compare import COMPARISONS
 from sapnet_stream.video.container import container_format
@@ -31,7 +32,7 @@ class Job:
 
     Attributes:
         source: a video file.
-        target: a file whose suffix names the container.
+        target: a file whose suffix names the container; of a link, the file it names.
         start_seconds: leave out what is before, and let the output begin at zero.
         duration_seconds: and what is this much later.
         compare: "side" writes input beside output, "wipe" one left of a line that moves.
@@ -58,6 +59,7 @@ class Job:
     part_seconds: float = PART_SECONDS
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "target", behind_link(self.target))
         if self.compare is not None and self.compare not in COMPARISONS:
             raise UsageError(f"--compare must be side or wipe, got {self.compare!r}")
 
