@@ -12,7 +12,7 @@ from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.executor import Executor, Remembering, choose_executor, default_dtype
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
-from sapnet_stream.networks.weights import load_network, tensors_sha256
+from sapnet_stream.networks.weights import DEFAULT_NAME, load_network, tensors_sha256
 from sapnet_stream.slots import Cuda, Finish, Host, Slots, in_order
 from sapnet_stream.stream import DerainStream, change, enough_memory
 from sapnet_stream.video.frame import Frame
@@ -26,7 +26,8 @@ class DerainEngine:
     """A network on a device, ready to derain frames, tensors and arrays.
 
     Args:
-        network: a `SAPNet`, or a `SAPNetVideo` for videos; None is the bundled `SAPNet`.
+        network: a `SAPNet`, or a `SAPNetVideo` for videos; None is the bundled `SAPNet`,
+            whatever $SAPNET_WEIGHTS says, which is for `Models` and the programs.
         device: "cpu", "cuda", "cuda:1"; None takes a GPU if there is one.
         dtype: of the arithmetic; None takes the fastest that keeps 50 dB: bfloat16 on a CPU
             that has it, float16 on CUDA, float32 elsewhere.
@@ -63,7 +64,7 @@ class DerainEngine:
         self.device = checked_device(device)
         self.strength = strength
         if executor is None:
-            network = network or load_network()
+            network = network or load_network(DEFAULT_NAME)
             dtype = dtype or default_dtype(self.device)
             executor = choose_executor(
                 network,

@@ -117,6 +117,12 @@ def test_the_intraop_threads_are_as_before() -> None:
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.parametrize("named", ["sapnet_video", "nowhere.pth"])
+def test_the_bundled_network_is_bundled(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAPNET_WEIGHTS", named)
+    assert DerainEngine(device="cpu").description.startswith("SAPNet, 6 stages")
+
+
 def test_the_description_names_what_is_in_effect() -> None:
     engine = DerainEngine(SAPNet(), device="cpu", dtype=torch.float32, stages=2)
     assert engine.description.startswith("SAPNet, 2 stages, float32 on cpu")
