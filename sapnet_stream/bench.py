@@ -15,7 +15,8 @@ from rich.table import Table
 
 from sapnet_stream.bench_model import COMPILED, VIDEO, WRITTEN, ModelResult, measure_models
 from sapnet_stream.bench_pipeline import PipelineResult, measure_pipeline
-from sapnet_stream.errors import UsageError
+from sapnet_stream.errors import OutputError, UsageError
+from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.weights import load_network
 from sapnet_stream.parser import Parser
 
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     """Measure, print, and append to a CSV file if one is named.
 
     Raises:
-        SapnetError: wrong options, weights or video.
+        SapnetError: wrong options, weights or video, or the CSV file cannot be written.
     """
     parser = Parser(
         prog="sapnet-stream bench",
@@ -50,8 +51,12 @@ def main(arguments: list[str]) -> int:
         "runs": str(options.runs),
         "command": command,
     }
+    network = load_network(options.weights)
+    if options.out is not None:
+        # Refused now rather than after minutes.
+        _append(options.out, [])
     rows: list[dict[str, str]] = []
-    for measured in _measured(options):
+    for measured in _measured(network, options):
         new = [{**common, **row} for row in measured]
         rows += new
         if options.out is not None:
@@ -61,11 +66,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _measured(options: argparse.Namespace) -> Iterator[list[dict[str, str]]]:
-    for results in measure_models(load_network(options.weights), options.runs):
-        yield list(_model_rows(results))
+def _measured(network: SAPNet, options: argparse.Namespace) -> Iterator[list[dict[str, str]]]:
+    # First, as the file may be none of a video.
     if options.video is not None:
         yield _pipeline_rows(measure_pipeline(options.video, options.runs))
+    for results in measure_models(network, options.runs):
+        yield list(_model_rows(results))
 
 
 def cpu_name() -> str:
@@ -135,9 +141,11 @@ def _print(rows: list[dict[str, str]]) -> None:
 
 
 def _append(path: Path, rows: list[dict[str, str]]) -> None:
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
-        if fresh:
-            writer.writeheader()
-        writer.writerows(rows)
+    try:
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, restval="")
+            if not file.tell():
+                writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise OutputError(f"--out {path} cannot be written: {error.strerror}") from error

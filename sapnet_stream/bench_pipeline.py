@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sapnet_stream.derain import derain_file
 from sapnet_stream.engine import DerainEngine
-from sapnet_stream.errors import UsageError
+from sapnet_stream.errors import InputError, UsageError
 from sapnet_stream.job import Job
 from sapnet_stream.video.codec import ENCODERS, EncoderSettings
 from sapnet_stream.video.decode import VideoDecoder
@@ -61,7 +61,7 @@ def measure_pipeline(source: Path, runs: int) -> PipelineResult:
 
     Raises:
         UsageError: there is no `ffmpeg` program.
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or `ffmpeg` cannot write it so.
     """
     program = shutil.which("ffmpeg")
     if program is None:
@@ -90,5 +90,11 @@ def _run_ffmpeg(program: str, source: Path, target: Path) -> float:
     command += ["-c:v", encoder.name, "-preset", encoder.preset, "-crf", str(encoder.crf)]
     command += ["-pix_fmt", "yuv420p", str(target)]
     began = time.perf_counter()
-    subprocess.run(command, check=True)
-    return time.perf_counter() - began
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    seconds = time.perf_counter() - began
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[0]
+        raise InputError(
+            f"ffmpeg cannot write {source} as yuv420p H.264 ({reason}): name another --video"
+        )
+    return seconds

@@ -54,6 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     except SapnetError as error:
         print(f"sapnet-stream: {sentence(error)}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("sapnet-stream: stopped", file=sys.stderr)
+        return INTERRUPTED
     with _progress(options) as progress:
         try:
             stop = Stop()

@@ -130,7 +130,9 @@ class Command:
             raise UsageError("--keep-partial is for one video: name it and its output")
 
         def image(source: Path, target: Path) -> None:
-            self._image(source, target, engine("image"))
+            # As for one image, whatever is done of it is of no use.
+            with self._stop.cancelling(_interrupt):
+                self._image(source, target, engine("image"))
             if self._stop.asked:
                 raise KeyboardInterrupt
 
@@ -229,6 +231,10 @@ class Command:
         if job.folder.exists():
             return f"stopped: what is done is in {job.folder}; {go_on}"
         return "stopped before anything was finished"
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def sentence(error: SapnetError) -> str:

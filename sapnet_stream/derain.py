@@ -105,7 +105,7 @@ def derain_file(
     # Refused before anything is decoded.
     check_target(job.target, job.source, overwrite=job.overwrite)
     container_format(job.target)
-    prepared = prepare(job, engine)
+    prepared = prepare(job, engine, stop.check)
     # os.path takes names that no file can have for missing files, pathlib raises.
     if os.path.exists(job.folder) and not (job.resume or job.overwrite or job.keep_partial):
         raise UsageError(

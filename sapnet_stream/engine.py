@@ -12,19 +12,22 @@ from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.executor import Executor, Remembering, choose_executor, default_dtype
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
-from sapnet_stream.networks.weights import load_network, tensors_sha256
+from sapnet_stream.networks.weights import DEFAULT_NAME, load_network, tensors_sha256
 from sapnet_stream.slots import Cuda, Finish, Host, Slots, in_order
 from sapnet_stream.stream import DerainStream, change, enough_memory
 from sapnet_stream.video.frame import Frame
 
 T = TypeVar("T")
 
+DEVICES = ("cpu", "cuda")
+
 
 class DerainEngine:
     """A network on a device, ready to derain frames, tensors and arrays.
 
     Args:
-        network: a `SAPNet`, or a `SAPNetVideo` for videos; None is the bundled `SAPNet`.
+        network: a `SAPNet`, or a `SAPNetVideo` for videos; None is the bundled `SAPNet`,
+            whatever $SAPNET_WEIGHTS says, which is for `Models` and the programs.
         device: "cpu", "cuda", "cuda:1"; None takes a GPU if there is one.
         dtype: of the arithmetic; None takes the fastest that keeps 50 dB: bfloat16 on a CPU
             that has it, float16 on CUDA, float32 elsewhere.
@@ -56,10 +59,12 @@ class DerainEngine:
     ) -> None:
         if not 0 <= strength <= 1:
             raise UsageError(f"--strength must be 0 to 1, got {strength:g}")
+        if memory_bytes is not None and memory_bytes <= 0:
+            raise UsageError(f"--memory must be more than 0, got {memory_bytes / 2**30:g} GiB")
         self.device = checked_device(device)
         self.strength = strength
         if executor is None:
-            network = network or load_network()
+            network = network or load_network(DEFAULT_NAME)
             dtype = dtype or default_dtype(self.device)
             executor = choose_executor(
                 network,
@@ -174,6 +179,8 @@ def checked_device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in DEVICES:
+            raise RuntimeError(f"nothing is derained on {device.type}")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         count = torch.cuda.device_count()

@@ -11,6 +11,7 @@ import av
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import UsageError
 from sapnet_stream.identity import Identity, input_identity, versions
+from sapnet_stream.target import behind_link
 from sapnet_stream.video.codec import EncoderPlan, EncoderSettings, plan_encoder
 from sapnet_stream.video.compare import COMPARISONS
 from sapnet_stream.video.container import container_format
@@ -31,7 +32,7 @@ class Job:
 
     Attributes:
         source: a video file.
-        target: a file whose suffix names the container.
+        target: a file whose suffix names the container; of a link, the file it names.
         start_seconds: leave out what is before, and let the output begin at zero.
         duration_seconds: and what is this much later.
         compare: "side" writes input beside output, "wipe" one left of a line that moves.
@@ -58,6 +59,7 @@ class Job:
     part_seconds: float = PART_SECONDS
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "target", behind_link(self.target))
         if self.compare is not None and self.compare not in COMPARISONS:
             raise UsageError(f"--compare must be side or wipe, got {self.compare!r}")
 
@@ -119,15 +121,22 @@ class PreparedJob:
         return others
 
 
-def prepare(job: Job, engine: DerainEngine) -> PreparedJob:
+def prepare(
+    job: Job, engine: DerainEngine, check: Callable[[], None] = lambda: None
+) -> PreparedJob:
     """Look at a job's source, and plan how its output is written.
+
+    Args:
+        job: what to derain, and into what.
+        engine: what derains.
+        check: called while the first frame is sought; may raise to give up.
 
     Raises:
         SapnetError: the source cannot be read or is too large, or the target cannot hold it.
     """
     span = span_between(job.source, job.start_seconds, job.duration_seconds)
     with VideoDecoder(
-        job.source, span, deinterlace=job.deinterlace, hardware=job.hardware
+        job.source, span, deinterlace=job.deinterlace, hardware=job.hardware, check=check
     ) as decoder:
         source_info, begin = decoder.info, decoder.begin_seconds
         metadata = decoder.metadata

@@ -81,30 +81,50 @@ class PartWork:
         Raises:
             KeyboardInterrupt: `stop` was asked twice; finished parts are kept.
         """
+        pipeline = Pipeline()
+        with stop.cancelling(pipeline.cancel), suppress(Cancelled):
+            # Cancelled by `stop`, which says what follows.
+            try:
+                decoder = self._decoder(first, behind, on_again, pipeline.cancellation.check)
+            except NoFrameError:
+                _PartWriter(self, first).finish(first + 1 if behind is None else behind, (0, 0))
+                if behind is None:
+                    self.journal.end(first + 1)
+                return []
+            with decoder:
+                self._join_stages(pipeline, decoder, first, behind, stop, on_frame)
+                pipeline.run()
+        return pipeline.stats
+
+    def _decoder(
+        self,
+        first: int,
+        behind: int | None,
+        on_again: Callable[[int, int], None],
+        check: Callable[[], None],
+    ) -> VideoDecoder:
         # A seek into a damaged file may show another picture than reading up to there.
         careful = any(part.damaged or part.retimed for part in self.journal.parts.values())
-        pipeline = Pipeline()
+        return VideoDecoder(
+            self.source,
+            self.part_span(first, behind),
+            lead_seconds=WARM_UP_SECONDS if self.engine.past_frames else 0,
+            careful=careful,
+            deinterlace=self.deinterlace,
+            hardware=self.hardware,
+            on_again=on_again,
+            check=check,
+        )
 
-        def again(done: int, total: int) -> None:
-            pipeline.cancellation.check()
-            on_again(done, total)
-
-        try:
-            decoder = VideoDecoder(
-                self.source,
-                self.part_span(first, behind),
-                lead_seconds=WARM_UP_SECONDS if self.engine.past_frames else 0,
-                careful=careful,
-                deinterlace=self.deinterlace,
-                hardware=self.hardware,
-                on_again=again,
-            )
-        except NoFrameError:
-            _PartWriter(self, first).finish(first + 1 if behind is None else behind, (0, 0))
-            if behind is None:
-                self.journal.end(first + 1)
-            return []
-
+    def _join_stages(
+        self,
+        pipeline: Pipeline,
+        decoder: VideoDecoder,
+        first: int,
+        behind: int | None,
+        stop: Stop,
+        on_frame: Callable[[], None],
+    ) -> None:
         def encode(items: Iterator[Frame]) -> Generator[None, None, None]:
             with closing(_PartWriter(self, first)) as writer:
                 for frame in items:
@@ -126,10 +146,6 @@ class PartWork:
 
         frames = pipeline.source("decode", decoder.frames, QUEUED_FRAMES)
         pipeline.sink("encode", encode, pipeline.stage("derain", derain, frames, QUEUED_FRAMES))
-        with decoder, stop.cancelling(pipeline.cancel), suppress(Cancelled):
-            # Cancelled by `stop`, which says what follows.
-            pipeline.run()
-        return pipeline.stats
 
     def part_span(self, first: int, behind: int | None) -> Span:
         """The stretch of the source that some parts are made of."""

@@ -30,6 +30,11 @@ def check_target(path: Path, source: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{path} exists: name another output, or add --overwrite")
 
 
+def behind_link(path: Path) -> Path:
+    """The file that a link names, as other programs write to it; any other path as it is."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) and os.path.exists(path) else path
+
+
 def place(result: Path, target: Path, *, overwrite: bool) -> None:
     """Give a finished file its name.
 
@@ -61,11 +66,12 @@ def write_failure(path: Path, error: OSError) -> OutputError:
 
 
 def write_complete(target: Path, data: bytes, *, overwrite: bool) -> None:
-    """Write a small file under a partial name, then give it its own.
+    """Write a small file under a partial name, then give it its own; of a link, what it names.
 
     Raises:
         OutputError: it cannot be written, or another program wrote one meanwhile.
     """
+    target = behind_link(target)
     try:
         partial = free_name(target)
         with partial.open("xb") as file:

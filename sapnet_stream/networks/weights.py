@@ -45,13 +45,13 @@ def find_weights(source: str | Path | None = None) -> Path:
     wanted = str(source or os.environ.get(ENVIRONMENT) or DEFAULT_NAME)
     if wanted in bundled_names():
         return BUNDLED / f"{wanted}.safetensors"
-    path = Path(wanted)
-    if not path.is_file():
+    # os.path takes names that no file can have for missing files, pathlib raises.
+    if not os.path.isfile(wanted):
         known = ", ".join(bundled_names()) or "none"
         raise WeightsError(
             f"no weights at {wanted}: give a .safetensors or .pth file, or a bundled name ({known})"
         )
-    return path
+    return Path(wanted)
 
 
 def load_network(source: str | Path | None = None) -> SAPNet:

@@ -33,6 +33,7 @@ class Encoder:
         options: what else the encoder needs.
         crf_option: name of the quality's option.
         alpha: transparency survives in every reader; VP9's and HEVC's does not.
+        worst_crf: the highest that it takes.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Encoder:
     options: tuple[tuple[str, str], ...] = ()
     crf_option: str = "crf"
     alpha: bool = False
+    worst_crf: float = 63
 
 
 # Visually lossless for photographs; a file derained once should not look encoded twice.
@@ -49,7 +51,13 @@ class Encoder:
 ENCODERS = {
     "h264": Encoder("libx264", 18, "preset", "medium"),
     "hevc": Encoder(
-        "libx265", 20, "preset", "medium", (("x265-params", "log-level=error"), ("a53cc", "1"))
+        "libx265",
+        20,
+        "preset",
+        "medium",
+        (("x265-params", "log-level=error"), ("a53cc", "1")),
+        # x265 would say so itself, on the terminal; x264 takes more for 51.
+        worst_crf=51,
     ),
     "av1": Encoder("libsvtav1", 24, "preset", "8"),
     "vp9": Encoder("libvpx-vp9", 24, "cpu-used", "4", (("row-mt", "1"), ("b", "0"))),
@@ -225,6 +233,10 @@ def _options(
         if value is not None and not known:
             lossless = "is lossless and " if (codec, option) == ("ffv1", "--crf") else ""
             raise UsageError(f"{codec} {lossless}has no {option}: leave it out")
+    if settings.crf is not None and settings.crf > encoder.worst_crf:
+        raise UsageError(
+            f"--crf must be 0 (best) to {encoder.worst_crf:g} for {codec}, got {settings.crf:g}"
+        )
     options = dict(encoder.options)
     if encoder.crf is not None:
         crf = encoder.crf if settings.crf is None else settings.crf

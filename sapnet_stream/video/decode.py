@@ -45,7 +45,7 @@ class VideoDecoder:
         careful: never seek; slower, and exact even where the file is damaged.
         deinterlace: make whole pictures of frames that are two fields.
         hardware: decodes the video; None leaves that to the CPU.
-        on_again: see `Pictures`.
+        on_again, check: see `Pictures`.
 
     Attributes:
         info: of the video stream, known after the first frame was decoded.
@@ -70,6 +70,7 @@ class VideoDecoder:
         deinterlace: bool = False,
         hardware: HardwareDecoder | None = None,
         on_again: Callable[[int, int], None] = lambda *_: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = path
         self._span = span
@@ -82,7 +83,7 @@ class VideoDecoder:
         seeks = span.begin is not None and not careful
         for margin in SEEK_MARGINS_SECONDS if seeks else (None,):
             seek = None if margin is None else (self._read_span.begin or 0) - Fraction(margin)
-            self._pictures = Pictures(path, span, end, seek, hardware, on_again)
+            self._pictures = Pictures(path, span, end, seek, hardware, on_again, check)
             try:
                 self._prepare()
                 if self._pictures.found and self._read_info(margin is None):

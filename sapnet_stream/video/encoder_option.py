@@ -12,6 +12,12 @@ from sapnet_stream.video.info import VideoInfo
 # Lists of the wrapped encoder's own options, which add to a default instead of replacing it.
 NESTED = ("x264-params", "x265-params", "svtav1-params")
 
+# What `add_video` says of the stream: another value here would be lost, or untrue.
+FROM_SOURCE = (
+    *("time_base", "pixel_format", "video_size", "aspect", "sar", "field_order"),
+    *("colorspace", "color_range", "color_primaries", "color_trc"),
+)
+
 
 def merged(defaults: dict[str, str], wanted: dict[str, str]) -> dict[str, str]:
     """`defaults` with the user's options, which win."""
@@ -26,11 +32,16 @@ def check_names(context: VideoCodecContext, options: dict[str, str]) -> None:
     """Compare with the encoder's table; FFmpeg itself passes over what it does not know.
 
     Raises:
-        UsageError: naming the first unknown option and what it may have meant.
+        UsageError: naming the first unknown option and what it may have meant, or the first that
+            is not the user's to choose.
     """
     table = context.supported_options
     known = [option.name for option in (*table.private, *table.generic)]
     for name in options:
+        if name in FROM_SOURCE:
+            raise UsageError(
+                f"{name} follows from the source and --pix-fmt (--encoder-option): leave it out"
+            )
         if name not in known:
             near = difflib.get_close_matches(name, known, 3) or [o.name for o in table.private]
             raise UsageError(

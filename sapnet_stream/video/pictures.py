@@ -52,7 +52,8 @@ class Pictures:
         seek_seconds: begin at a keyframe at or before this time; None is the first packet.
         hardware: decodes the video, always frame by frame; None leaves that to the CPU.
         on_again: called for each picture that is decoded a second time, with how many were, and
-            how many are to be; raises what ends that.
+            how many are to be.
+        check: called for each packet; may raise to give up.
 
     Attributes:
         demuxer: of the file; another one once damage was seen.
@@ -70,6 +71,7 @@ class Pictures:
         seek_seconds: Fraction | None,
         hardware: HardwareDecoder | None,
         on_again: Callable[[int, int], None] = lambda *_: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._path = path
         self._span = span
@@ -77,6 +79,7 @@ class Pictures:
         self._seek_seconds = seek_seconds
         self._hardware = hardware
         self._on_again = on_again
+        self._check = check
         self._broken = 0
         self._open()
         slow = self.demuxer.video.codec_context.name in FRAME_THREADED
@@ -125,7 +128,9 @@ class Pictures:
 
     def _packets(self) -> Iterator[Packet | None]:
         """To decode; None at the end, for what the decoder still holds."""
-        yield from self.demuxer.packets([self.demuxer.video], self._end_seconds)
+        for packet in self.demuxer.packets([self.demuxer.video], self._end_seconds):
+            self._check()
+            yield packet
         yield None
 
     def _by_threads(self) -> Generator[av.VideoFrame, None, None]:

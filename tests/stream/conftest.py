@@ -247,9 +247,9 @@ def derain() -> Callable[..., Report]:
         names = ("codec", "crf", "preset", "pixel_format", "options")
         encoder = {name: settings.pop(name) for name in names if name in settings}
         engine = DerainEngine(executor=Constant(amount), strength=settings.pop("strength", 1.0))
-        return derain_file(
-            Job(source, target, encoder=EncoderSettings(**encoder), **settings), engine
-        )
+        told = {name: settings.pop(name) for name in ("stop", "on_again") if name in settings}
+        job = Job(source, target, encoder=EncoderSettings(**encoder), **settings)
+        return derain_file(job, engine, **told)
 
     return run
 

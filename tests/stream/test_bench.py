@@ -2,6 +2,10 @@
 
 import csv
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
@@ -145,10 +149,56 @@ def test_programs_are_paired(tmp_path: Path, make_clip: Make) -> None:
     source = make_clip("in.mp4", "libx264", "yuv420p", (64, 48), range(12))
     out = tmp_path / "cpu.csv"
     bench.main(["--runs", "2", "--video", str(source), "--out", str(out)])
-    theirs, ours = rows(out)[-2:]
+    theirs, ours = rows(out)[:2]
     assert (theirs["runtime"], theirs["unit"], theirs["ratio"]) == ("ffmpeg", "frames/s", "1.00")
     assert (ours["runtime"], ours["width"], ours["height"]) == ("sapnet-stream", "64", "48")
     assert float(ours["ratio"]) > 0
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program")
+@pytest.mark.parametrize(
+    ("status", "arguments", "said"),
+    [
+        (3, ["--video", "missing.mp4"], "missing.mp4"),
+        (3, ["--video", "odd.mkv"], "ffmpeg cannot write odd.mkv as yuv420p H.264"),
+        (4, ["--out", "none/x.csv"], "--out none/x.csv cannot be written: No such file"),
+        (5, ["--weights", "x" * 300], "no weights at xxx"),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_a_network_is_timed(
+    status: int,
+    arguments: list[str],
+    said: str,
+    make_clip: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    make_clip("odd.mkv", "ffv1", "yuv444p", (63, 47), range(3))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bench, "measure_models", lambda *_: pytest.fail("timed a network"))
+    assert cli.main(["bench", "--runs", "1", *arguments]) == status
+    shown = capfd.readouterr()
+    assert said in shown.err and shown.err.count("\n") == 1 and shown.out == ""
+
+
+def test_a_signal_ends_it_in_one_sentence(tmp_path: Path) -> None:
+    code = (
+        # A shell may have started the tests in the background, deaf to Ctrl-C.
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from sapnet_stream import bench_model, cli; first, *_ = bench_model.contenders();"
+        "bench_model.contenders = lambda: [first]; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    out = tmp_path / "cpu.csv"
+    command = [sys.executable, "-c", code, "bench", "--runs", "1", "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not out.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "sapnet-stream: stopped\n")
 
 
 @pytest.mark.parametrize("arguments", [["--runs", "0"], ["--runs", "x"], ["--fast"]])

@@ -134,6 +134,11 @@ def test_the_tags_are_the_sources_unless_rgb_became_ycbcr() -> None:
         ({"codec": "vp9", "pixel_format": "yuva420p"}, "vp9 cannot hold --pix-fmt yuva420p"),
         ({"options": {"tunne": "film"}}, "libx264 has no option 'tunne' .* it has tune$"),
         ({"options": {"zzz": "1"}}, "libx264 has no option 'zzz' .* it has preset, tune, "),
+        *[
+            ({"options": {name: "2"}}, f"{name} follows from the source .*: leave it out")
+            for name in ("time_base", "pixel_format", "video_size", "sar", "color_range")
+        ],
+        ({"codec": "hevc", "crf": 51.5}, r"--crf must be 0 \(best\) to 51 for hevc, got 51.5"),
         ({"options": {"tune": "loud"}}, "libx264 cannot encode .* tune=loud .*medium/loud"),
         ({"options": {"crf": "abc"}}, "libx264 cannot encode .*'abc'"),
         ({"options": {"x264-params": "foo=1"}}, "Error parsing option 'foo = 1'"),

@@ -88,7 +88,7 @@ def test_wrong_images_are_refused(shape: tuple[int, ...]) -> None:
         DerainEngine(executor=Darker()).image(np.zeros(shape, np.uint8))
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "tpu", ""])
+@pytest.mark.parametrize("device", ["cuda:99", "tpu", "meta", ""])
 def test_a_missing_device_names_the_ones_there(device: str) -> None:
     with pytest.raises(UsageError, match="cpu"):
         DerainEngine(SAPNet(), device=device)
@@ -100,6 +100,12 @@ def test_strength_outside_0_to_1_is_refused(strength: float) -> None:
         DerainEngine(executor=Darker(), strength=strength)
 
 
+@pytest.mark.parametrize("memory_bytes", [0, -(2**30)])
+def test_no_memory_is_no_limit_to_ask_for(memory_bytes: int) -> None:
+    with pytest.raises(UsageError, match=r"--memory must be more than 0, got -?[01] GiB"):
+        DerainEngine(SAPNet(), memory_bytes=memory_bytes)
+
+
 def test_a_device_that_runs_out_says_so_in_one_sentence() -> None:
     with pytest.raises(TooLargeError, match="8x5 picture"):
         DerainEngine(executor=Exhausted()).tensor(torch.zeros(1, 3, 5, 8))
@@ -109,6 +115,12 @@ def test_the_intraop_threads_are_as_before() -> None:
     threads = torch.get_num_threads()
     test_frame_changes_samples_alone()
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("named", ["sapnet_video", "nowhere.pth"])
+def test_the_bundled_network_is_bundled(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAPNET_WEIGHTS", named)
+    assert DerainEngine(device="cpu").description.startswith("SAPNet, 6 stages")
 
 
 def test_the_description_names_what_is_in_effect() -> None:

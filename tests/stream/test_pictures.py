@@ -186,10 +186,16 @@ def test_the_second_reading_can_be_cancelled(make_clip: Make, tmp_path: Path) ->
 
     def on_again(done: int, total: int) -> None:
         asked.append((done, total))
+
+    def check() -> None:
         if len(asked) > 5:
             raise KeyError
 
-    with threads(4), VideoDecoder(path, on_again=on_again) as decoder, pytest.raises(KeyError):
+    with (
+        threads(4),
+        VideoDecoder(path, on_again=on_again, check=check) as decoder,
+        pytest.raises(KeyError),
+    ):
         list(decoder)
     total = asked[0][1]
     assert total > 6 and asked == [(number, total) for number in range(1, 7)]

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from sapnet_stream.stop import Stop
+from sapnet_stream.video import pictures
 from tests.stream.slow_program import slow_program
 
 Make = Callable[..., Path]
@@ -99,6 +102,55 @@ def test_a_second_signal_ends_the_job_at_once(
         assert process.returncode == 0 and "the first 125 frames are in" in errors, errors
         partial, whole = read_clip(tmp_path / "out.partial.mkv"), read_clip(source)
         assert partial.times == whole.times[:125] and not (tmp_path / "out.mkv").exists()
+
+
+def test_a_second_signal_ends_an_image_of_a_folder_at_once(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("0.png", "1.png"):
+        Image.new("RGB", (32, 24)).save(tmp_path / "in" / name)
+    (tmp_path / "out").mkdir()
+    wait = f"open({str(tmp_path / 'begun')!r}, 'w'); time.sleep(30)"
+    command = [sys.executable, "-c", slow_program(wait), tmp_path / "in", tmp_path / "out"]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "begun", process)
+    for name in ("SIGINT", "SIGTERM"):
+        time.sleep(0.2)
+        process.send_signal(getattr(signal, name))
+    _, errors = process.communicate(timeout=15)
+    assert process.returncode == 130 and "Traceback" not in errors, errors
+    assert "stopped; go on: sapnet-stream --resume" in errors
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_second_wish_ends_the_search_for_the_first_frame(
+    make_clip: Make, derain: Derain, tmp_path: Path
+) -> None:
+    source = make_clip("in.h264", "libx264", ticks=range(60), noise=False)
+    stop = Stop()
+    stop.ask()
+    stop.ask()
+    with pytest.raises(KeyboardInterrupt):
+        derain(source, tmp_path / "out.mkv", stop=stop, start_seconds=1.0)
+    assert {p.name for p in tmp_path.iterdir()} == {"in.h264"}
+
+
+def test_a_second_wish_ends_the_second_decoding_before_a_part(
+    make_clip: Make, derain: Derain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "_thread_count", lambda: 4)
+    source = make_clip("in.h264", "libx264", ticks=range(60), noise=False)
+    source.write_bytes(source.read_bytes()[:-100])
+    stop, again = Stop(), list[int]()
+
+    def on_again(done: int, _: int) -> None:
+        again.append(done)
+        if done == 1:
+            stop.ask()
+            stop.ask()
+
+    with pytest.raises(KeyboardInterrupt):
+        derain(source, tmp_path / "out.mkv", stop=stop, on_again=on_again, start_seconds=2.25)
+    assert 1 <= len(again) < 10
 
 
 def test_a_second_process_on_the_same_output_is_refused(make_clip: Make, tmp_path: Path) -> None:
