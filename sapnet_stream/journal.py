@@ -30,6 +30,7 @@ class PartRecord:
         video: file and times; without a frame there is no file.
         damaged: packets and frames of the source that were broken there.
         retimed: frames whose time went back there.
+        interlaced: frames written that are two fields.
     """
 
     number: int
@@ -37,6 +38,7 @@ class PartRecord:
     video: VideoPart
     damaged: int
     retimed: int
+    interlaced: int
 
 
 class Journal:
@@ -88,6 +90,7 @@ class Journal:
             "duration": record.video.duration,
             "damaged": record.damaged,
             "retimed": record.retimed,
+            "interlaced": record.interlaced,
         }
         self._save(f"{record.number:06}.json", content)
         self.parts[record.number] = record
@@ -153,9 +156,8 @@ class Journal:
         if content["pts"] and not (file.exists() and file.stat().st_size == content["bytes"]):
             return None
         video = VideoPart(file, np.array(content["pts"], np.int64), content["duration"])
-        return PartRecord(
-            int(path.stem), content["behind"], video, content["damaged"], content["retimed"]
-        )
+        counts = (content[name] for name in ("damaged", "retimed", "interlaced"))
+        return PartRecord(int(path.stem), content["behind"], video, *counts)
 
 
 @contextmanager
