@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from sapnet_stream.errors import OutputError
 from sapnet_stream.still.png import write_png
 from sapnet_stream.still.still import JpegCoding, Metadata, Still
 from sapnet_stream.still.tiff import encode_tiff
+from sapnet_stream.video.orientation import AS_STORED
 
 SEGMENT_BYTES = 65_533
 QUALITY = 95
@@ -40,8 +42,9 @@ def encode_still(still: Still, path: Path) -> tuple[bytes, list[str]]:
         raise OutputError(f"{path}: {ending} cannot hold transparency: name it .png, .webp or .tif")
     encode, held = _ENCODERS[ending]
     metadata, left_out = _fitting(still.metadata, ending, held)
+    still = replace(still, metadata=metadata)
     try:
-        return encode(replace(still, metadata=metadata)), left_out
+        return encode(still if _says_orientation(still, ending) else _upright(still)), left_out
     except (OSError, ValueError) as error:
         height, width, _ = still.samples.shape
         raise OutputError(
@@ -88,6 +91,24 @@ def _fitting(metadata: Metadata, ending: str, held: tuple[str, ...]) -> tuple[Me
     if any(kind in (b"tEXt", b"zTXt", b"iTXt") for kind, _ in metadata.png_chunks):
         left_out.append("text of the PNG")
     return replace(metadata, **empty), left_out
+
+
+def _says_orientation(still: Still, ending: str) -> bool:
+    """Whether what is left of the metadata turns the picture for display."""
+    metadata = still.metadata
+    if still.orientation == AS_STORED or (ending == ".png" and metadata.png_chunks):
+        return True
+    return bool(metadata.exif) or b"tiff:Orientation" in metadata.xmp
+
+
+def _upright(still: Still) -> Still:
+    stored = torch.from_numpy(still.samples).permute(2, 0, 1)
+    samples = still.orientation.upright(stored).permute(1, 2, 0).contiguous().numpy()
+    dots = still.metadata.dots_per_inch
+    if dots and still.orientation.quarter_turns % 2:
+        dots = dots[::-1]
+    metadata = replace(still.metadata, dots_per_inch=dots)
+    return replace(still, samples=samples, orientation=AS_STORED, metadata=metadata)
 
 
 def _jpeg(still: Still) -> bytes:

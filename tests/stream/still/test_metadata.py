@@ -64,6 +64,38 @@ def test_the_network_sees_the_picture_upright(
     assert np.abs(after[len(upright) // 2 :] - upright[len(upright) // 2 :]).max() <= slack
 
 
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_what_holds_no_orientation_is_written_upright(
+    derain: Derain,
+    tmp_path: Path,
+    orientation: int,
+    image_of: Any,
+    exif_with_everything: Any,
+) -> None:
+    source, target = tmp_path / "in.png", tmp_path / "out.bmp"
+    image_of(3).save(source, exif=exif_with_everything(orientation), dpi=(300, 72))
+    with Image.open(source) as image:
+        upright = np.array(ImageOps.exif_transpose(image))
+    (warning,) = derain(source, target)
+    assert "cannot hold EXIF" in warning
+    with Image.open(target) as image:
+        assert np.array_equal(np.array(image), upright)
+        dots = [300, 72] if orientation < 5 else [72, 300]
+        assert [round(float(number)) for number in image.info["dpi"]] == dots
+
+
+def test_exif_too_long_for_a_jpeg_leaves_it_upright(
+    derain: Derain, tmp_path: Path, image_of: Any, exif_with_everything: Any
+) -> None:
+    exif = exif_with_everything(6)
+    exif[0x010E] = "x" * 70_000
+    image_of(3).save(tmp_path / "in.png", exif=exif)
+    (warning,) = derain(tmp_path / "in.png", tmp_path / "out.jpg")
+    assert "cannot hold EXIF" in warning
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert ImageOps.exif_transpose(image).size == image.size == (17, 23)
+
+
 @pytest.mark.parametrize("to", [".png", ".tif", ".webp", ".jpg"])
 @pytest.mark.parametrize("source", [".png", ".tif", ".webp", ".jpg"])
 def test_metadata_is_kept_from_any_format_to_any(
