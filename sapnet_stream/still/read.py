@@ -121,7 +121,7 @@ def _read(path: Path, image: ImageFile.ImageFile) -> Still:
     if image.format != "TIFF":
         # Some of the metadata may be behind the pixels.
         image.load()
-    orientation = _ORIENTATIONS.get(image.getexif().get(ORIENTATION), AS_STORED)
+    orientation = _orientation(image)
     metadata = _metadata(image, file)
     bits = _bits(image, file)
     samples = _deep_samples(path, image, file, bits) if bits > 8 else _samples(path, image)
@@ -206,8 +206,24 @@ def _exif(image: ImageFile.ImageFile) -> bytes:
     try:
         return without_thumbnail(exif) if exif else b""
     except ValueError:
-        warnings.warn("its EXIF is damaged and was left out", stacklevel=1)
+        _warn_of_exif(image)
         return b""
+
+
+def _orientation(image: ImageFile.ImageFile) -> Orientation:
+    try:
+        return _ORIENTATIONS.get(image.getexif().get(ORIENTATION), AS_STORED)
+    except _BROKEN:
+        _warn_of_exif(image)
+        # Nobody need read what Pillow cannot.
+        image.info.pop("exif", None)
+        return AS_STORED
+
+
+def _warn_of_exif(image: ImageFile.ImageFile) -> None:
+    # A PNG's chunks are copied as they are.
+    fate = "only a PNG keeps it" if image.format == "PNG" else "it was left out"
+    warnings.warn(f"its EXIF is damaged: {fate}", stacklevel=1)
 
 
 def _exif_of_tiff(tags: Image.Exif) -> bytes:

@@ -193,3 +193,27 @@ def test_damaged_exif_is_said_and_left_out(
     (warning, *_) = derain(tmp_path / "in.jpg", tmp_path / "out.tif")
     assert "EXIF" in warning
     assert samples_of(tmp_path / "out.tif").shape == (17, 23, 3)
+
+
+@pytest.mark.parametrize("to", [".png", ".tif", ".webp"])
+@pytest.mark.parametrize("exif", [b"garbage!", b"II*\0\xff\xff\0\0"])
+@pytest.mark.parametrize("ending", [".png", ".webp"])
+def test_damaged_exif_is_no_damaged_picture(
+    derain: Derain,
+    tmp_path: Path,
+    ending: str,
+    exif: bytes,
+    to: str,
+    image_of: Any,
+    samples_of: Any,
+) -> None:
+    source, target = tmp_path / f"in{ending}", tmp_path / f"out{to}"
+    options: dict[str, Any] = {"lossless": True} if ending == ".webp" else {}
+    image_of(3).save(source, exif=exif, **options)
+    warnings = derain(source, target)
+    kept = ending == to == ".png"
+    fate = "only a PNG keeps it" if ending == ".png" else "it was left out"
+    # Pillow may say something of its own.
+    assert f"{source}: its EXIF is damaged: {fate}" in warnings
+    assert np.array_equal(samples_of(target), samples_of(source))
+    assert (exif in target.read_bytes()) == kept
