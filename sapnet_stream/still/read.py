@@ -47,6 +47,7 @@ _PRIVATE = 32768
 _WIDTH, _HEIGHT, _BITS_PER_SAMPLE, _PHOTOMETRIC, _EXTRA_SAMPLES = 256, 257, 258, 262, 338
 _ICC, _PHOTOSHOP_LAYERS = 34675, 37724
 _DIRECTORIES = (0x8769, 0x8825)
+EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"  # XMP part 3, 1.1.3.1
 
 
 def read_still(path: Path, check_size: Callable[[int, int], None]) -> Still:
@@ -184,7 +185,8 @@ def _metadata(image: ImageFile.ImageFile, file: bytes) -> Metadata:
         exif=_exif(image),
         icc=info.get("icc_profile") or b"",
         xmp=_bytes(info.get("xmp", b"")),
-        iptc=_iptc(image),
+        extended_xmp=_segments(image, "APP1", EXTENDED_XMP),
+        iptc=_segments(image, "APP13"),
         comment=_bytes(info.get("comment", b"")),
         dots_per_inch=_dots_per_inch(info.get("dpi")),
         png_chunks=kept_chunks(file) if image.format == "PNG" else (),
@@ -237,9 +239,10 @@ def _exif_of_tiff(tags: Image.Exif) -> bytes:
     return exif.tobytes() if len(exif) else b""
 
 
-def _iptc(image: ImageFile.ImageFile) -> tuple[bytes, ...]:
+def _segments(image: ImageFile.ImageFile, kind: str, head: bytes = b"") -> tuple[bytes, ...]:
+    """Bodies of a JPEG's segments that begin with `head`."""
     segments: list[tuple[str, bytes]] = getattr(image, "applist", [])
-    return tuple(body for name, body in segments if name == "APP13")
+    return tuple(body for name, body in segments if name == kind and body.startswith(head))
 
 
 def _jpeg_coding(image: ImageFile.ImageFile) -> JpegCoding | None:

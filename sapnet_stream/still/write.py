@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 
 from sapnet_stream.errors import OutputError
-from sapnet_stream.still.png import write_png
+from sapnet_stream.still.png import has_colour_tags, write_png
 from sapnet_stream.still.still import JpegCoding, Metadata, Still
 from sapnet_stream.still.tiff import encode_tiff
 from sapnet_stream.video.orientation import AS_STORED
 
 SEGMENT_BYTES = 65_533
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
 QUALITY = 95
 OPAQUE = (".jpg", ".jpeg", ".bmp")
 
@@ -88,6 +89,8 @@ def _fitting(metadata: Metadata, ending: str, held: tuple[str, ...]) -> tuple[Me
         if value and (name not in held or too_long):
             left_out.append(words)
             empty[name] = getattr(Metadata(), name)
+    if not metadata.icc and has_colour_tags(metadata.png_chunks):
+        left_out.append("colour tags")
     if any(kind in (b"tEXt", b"zTXt", b"iTXt") for kind, _ in metadata.png_chunks):
         left_out.append("text of the PNG")
     return replace(metadata, **empty), left_out
@@ -114,20 +117,23 @@ def _upright(still: Still) -> Still:
 def _jpeg(still: Still) -> bytes:
     picture = _picture(still)
     metadata = still.metadata
+    xmp = (XMP + metadata.xmp,) if metadata.xmp else ()
     said: dict[str, Any] = {
         "exif": b"Exif\0\0" + metadata.exif if metadata.exif else b"",
         "icc_profile": metadata.icc or None,
         "comment": metadata.comment,
         "dpi": metadata.dots_per_inch or (0, 0),
-        "xmp": metadata.xmp,
-        "extra": b"".join(
-            b"\xff\xed" + (len(body) + 2).to_bytes(2) + body for body in metadata.iptc
-        ),
+        "extra": _segments(b"\xff\xe1", (*xmp, *metadata.extended_xmp))
+        + _segments(b"\xff\xed", metadata.iptc),
     }
     fine: dict[str, Any] = {"quality": QUALITY, "subsampling": 0}
     ways = [fine] if still.jpeg is None else [fine, _same_steps(still.jpeg)]
     files = [_saved(picture, "JPEG", **said, **way) for way in ways]
     return min(files, key=lambda file: _distance(picture, file))
+
+
+def _segments(marker: bytes, bodies: tuple[bytes, ...]) -> bytes:
+    return b"".join(marker + (len(body) + 2).to_bytes(2) + body for body in bodies)
 
 
 def _same_steps(coding: JpegCoding) -> dict[str, Any]:
@@ -193,11 +199,12 @@ _NAMES = {
     "exif": "EXIF",
     "icc": "the colour profile",
     "xmp": "XMP",
+    "extended_xmp": "extended XMP",
     "iptc": "IPTC",
     "comment": "the comment",
     "dots_per_inch": "the resolution",
 }
-_JPEG = (_jpeg, ("exif", "icc", "xmp", "iptc", "comment", "dots_per_inch"))
+_JPEG = (_jpeg, ("exif", "icc", "xmp", "extended_xmp", "iptc", "comment", "dots_per_inch"))
 _TIFF = (_tiff, ("exif", "icc", "xmp", "dots_per_inch"))
 # Ending to its function and the metadata it holds.
 _ENCODERS: dict[str, tuple[Callable[[Still], bytes], tuple[str, ...]]] = {
