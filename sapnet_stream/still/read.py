@@ -253,7 +253,17 @@ def _jpeg_coding(image: ImageFile.ImageFile) -> JpegCoding | None:
 
 
 def _is_lossy_webp(path: Path, image: ImageFile.ImageFile) -> bool:
-    return image.format == "WEBP" and b"VP8 " in path.read_bytes()[:4096]
+    return image.format == "WEBP" and b"VP8 " in _webp_chunks(path.read_bytes())
+
+
+def _webp_chunks(file: bytes) -> Iterator[bytes]:
+    """Kinds of its chunks (RFC 9649), in order."""
+    place = 12
+    while place + 8 <= len(file):
+        kind, size = struct.unpack_from("<4sI", file, place)
+        yield kind
+        # One frame of an animation has chunks of its own, behind sixteen bytes.
+        place += 24 if kind == b"ANMF" else 8 + size + size % 2
 
 
 def _tags(image: ImageFile.ImageFile) -> dict[int, Any]:
