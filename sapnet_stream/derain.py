@@ -253,12 +253,27 @@ def _warnings(prepared: PreparedJob, journal: Journal, others: OtherStreams) -> 
             f"{others.retimed} packets of sound or subtitles of {source} went back in "
             "time and were moved behind the packet before"
         )
-    if prepared.source_info.interlaced:
-        warnings.append(
+    return warnings + _fields(prepared, journal)
+
+
+def _fields(prepared: PreparedJob, journal: Journal) -> list[str]:
+    """What became of frames that are two fields."""
+    source, interlaced = prepared.job.source, _interlaced(journal)
+    if prepared.source_info.interlaced or (interlaced and prepared.plan.codec == "ffv1"):
+        return [
             f"{source} is interlaced: its fields were derained one by one and stay fields; "
             "--deinterlace makes whole pictures of them"
-        )
-    return warnings
+        ]
+    if interlaced:
+        return [
+            f"{interlaced} frames of {source} are interlaced, unlike its first, and the output "
+            "does not say so: players may show combs, --deinterlace makes whole pictures of them"
+        ]
+    return []
+
+
+def _interlaced(journal: Journal) -> int:
+    return sum(part.interlaced for part in journal.parts.values())
 
 
 def _lost_frames(prepared: PreparedJob, journal: Journal, others: OtherStreams) -> int:
@@ -268,7 +283,8 @@ def _lost_frames(prepared: PreparedJob, journal: Journal, others: OtherStreams) 
         return 0
     pts = np.sort(np.concatenate([part.video.pts for part in journal.leading()]))
     # Packets may hold one of two fields, and in VP8 pictures that are never shown.
-    uncounted = info.interlaced or prepared.job.deinterlace or info.codec == "vp8"
+    fields = info.interlaced or _interlaced(journal) or prepared.job.deinterlace
+    uncounted = fields or info.codec == "vp8"
     lost = 0 if uncounted else others.stated_frames - len(pts)
     if others.listed:
         return lost

@@ -2,8 +2,10 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -17,7 +19,7 @@ from sapnet_stream.video.compare import COMPARISONS
 from sapnet_stream.video.container import container_format
 from sapnet_stream.video.decode import VideoDecoder
 from sapnet_stream.video.hardware import HardwareDecoder
-from sapnet_stream.video.info import VideoInfo
+from sapnet_stream.video.info import FIRST_PICTURES, VideoInfo
 from sapnet_stream.video.join import VideoPart, join
 from sapnet_stream.video.others import OtherStreams
 from sapnet_stream.video.span import Span, span_between
@@ -135,11 +137,13 @@ def prepare(
         SapnetError: the source cannot be read or is too large, or the target cannot hold it.
     """
     span = span_between(job.source, job.start_seconds, job.duration_seconds)
-    with VideoDecoder(
+    decoder = VideoDecoder(
         job.source, span, deinterlace=job.deinterlace, hardware=job.hardware, check=check
-    ) as decoder:
-        source_info, begin = decoder.info, decoder.begin_seconds
-        metadata = decoder.metadata
+    )
+    with decoder, closing(decoder.frames()) as frames:
+        interlaced = any(frame.interlaced for frame in islice(frames, FIRST_PICTURES))
+        source_info = replace(decoder.info, interlaced=interlaced)
+        begin, metadata = decoder.begin_seconds, decoder.metadata
     height, width = source_info.orientation.size(source_info.height, source_info.width)
     engine.check_memory(height, width)
     info = COMPARISONS[job.compare].info(source_info) if job.compare else source_info

@@ -32,6 +32,7 @@ class PartRecord:
         video: file and times; without a frame there is no file.
         damaged: packets and frames of the source that were broken there.
         retimed: frames whose time went back there.
+        interlaced: frames written that are two fields.
     """
 
     number: int
@@ -39,6 +40,7 @@ class PartRecord:
     video: VideoPart
     damaged: int
     retimed: int
+    interlaced: int
 
 
 class Journal:
@@ -91,6 +93,7 @@ class Journal:
             "duration": record.video.duration,
             "damaged": record.damaged,
             "retimed": record.retimed,
+            "interlaced": record.interlaced,
         }
         self._save(f"{record.number:06}.json", content)
         self.parts[record.number] = record
@@ -161,8 +164,9 @@ class Journal:
             return None
         pts = np.array(list(content["pts"]), np.int64)
         video = VideoPart(file, pts, int(content["duration"]))
-        behind, damaged, retimed = (int(content[k]) for k in ("behind", "damaged", "retimed"))
-        return PartRecord(int(path.stem), behind, video, damaged, retimed)
+        names = ("behind", "damaged", "retimed", "interlaced")
+        behind, *counts = (int(content[name]) for name in names)
+        return PartRecord(int(path.stem), behind, video, *counts)
 
 
 @contextmanager

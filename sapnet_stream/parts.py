@@ -194,7 +194,7 @@ class _PartWriter:
         self._begin = self.last = first
         self._encoder: VideoEncoder | None = None
         self._faults = (0, 0)
-        self._duration = 0
+        self._duration = self._interlaced = 0
         # Not every codec fits into NUT; those that do not, fit into QuickTime.
         self._suffix = ".mov" if work.plan.codec == "prores" else ".nut"
 
@@ -206,6 +206,7 @@ class _PartWriter:
         if self._encoder is None:
             path = self._work.journal.path(self._begin, f".{os.getpid()}{self._suffix}")
             self._encoder = VideoEncoder(path, self._work.info, self._work.plan)
+        self._interlaced += frame.interlaced
         self._encoder.write(frame)
         self.last = self._work.number(frame)
         self._duration = frame.duration
@@ -225,8 +226,9 @@ class _PartWriter:
             pts, self._encoder = self._encoder.pts, None
         video = VideoPart(path, np.array(pts, np.int64), self._duration)
         damaged, retimed = (now - before for now, before in zip(faults, self._faults, strict=True))
-        self._work.journal.add(PartRecord(self._begin, behind, video, damaged, retimed))
-        self._begin, self._faults = behind, faults
+        record = PartRecord(self._begin, behind, video, damaged, retimed, self._interlaced)
+        self._work.journal.add(record)
+        self._begin, self._faults, self._interlaced = behind, faults, 0
 
     def close(self) -> None:
         """Drop a part that is not finished."""

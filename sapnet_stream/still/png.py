@@ -15,6 +15,14 @@ _KEPT = (
     *(b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"oFFs", b"tIME"),
     *(b"tEXt", b"zTXt", b"iTXt", b"eXIf"),
 )
+# What tags say of sRGB; it has no light levels.
+_SRGB = {
+    b"cICP": bytes((1, 13, 0, 1)),
+    b"gAMA": struct.pack(">I", 45455),
+    b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
+    b"mDCV": b"",
+    b"cLLI": b"",
+}
 
 
 def chunks_of(file: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -39,6 +47,20 @@ def kept_chunks(file: bytes) -> tuple[tuple[bytes, bytes], ...]:
         (kind, body)
         for kind, body in chunks_of(file)
         if kind in _KEPT or (kind[1:2].islower() and kind[3:4].islower())
+    )
+
+
+def has_colour_tags(chunks: tuple[tuple[bytes, bytes], ...]) -> bool:
+    """Whether chunks say, without a colour profile, that colours are not those of sRGB.
+
+    ISO/IEC 15948: sRGB overrides gAMA and cHRM, cICP overrides all.
+    """
+    tags = dict(chunks)
+    overridden = (b"gAMA", b"cHRM") if b"sRGB" in tags or b"cICP" in tags else ()
+    return any(
+        kind in tags and tags[kind] != body
+        for kind, body in _SRGB.items()
+        if kind not in overridden
     )
 
 

@@ -47,6 +47,7 @@ _PRIVATE = 32768
 _WIDTH, _HEIGHT, _BITS_PER_SAMPLE, _PHOTOMETRIC, _EXTRA_SAMPLES = 256, 257, 258, 262, 338
 _ICC, _PHOTOSHOP_LAYERS = 34675, 37724
 _DIRECTORIES = (0x8769, 0x8825)
+EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"  # XMP part 3, 1.1.3.1
 
 
 def read_still(path: Path, check_size: Callable[[int, int], None]) -> Still:
@@ -121,7 +122,7 @@ def _read(path: Path, image: ImageFile.ImageFile) -> Still:
     if image.format != "TIFF":
         # Some of the metadata may be behind the pixels.
         image.load()
-    orientation = _ORIENTATIONS.get(image.getexif().get(ORIENTATION), AS_STORED)
+    orientation = _orientation(image)
     metadata = _metadata(image, file)
     bits = _bits(image, file)
     samples = _deep_samples(path, image, file, bits) if bits > 8 else _samples(path, image)
@@ -184,7 +185,8 @@ def _metadata(image: ImageFile.ImageFile, file: bytes) -> Metadata:
         exif=_exif(image),
         icc=info.get("icc_profile") or b"",
         xmp=_bytes(info.get("xmp", b"")),
-        iptc=_iptc(image),
+        extended_xmp=_segments(image, "APP1", EXTENDED_XMP),
+        iptc=_segments(image, "APP13"),
         comment=_bytes(info.get("comment", b"")),
         dots_per_inch=_dots_per_inch(info.get("dpi")),
         png_chunks=kept_chunks(file) if image.format == "PNG" else (),
@@ -206,8 +208,24 @@ def _exif(image: ImageFile.ImageFile) -> bytes:
     try:
         return without_thumbnail(exif) if exif else b""
     except ValueError:
-        warnings.warn("its EXIF is damaged and was left out", stacklevel=1)
+        _warn_of_exif(image)
         return b""
+
+
+def _orientation(image: ImageFile.ImageFile) -> Orientation:
+    try:
+        return _ORIENTATIONS.get(image.getexif().get(ORIENTATION), AS_STORED)
+    except _BROKEN:
+        _warn_of_exif(image)
+        # Nobody need read what Pillow cannot.
+        image.info.pop("exif", None)
+        return AS_STORED
+
+
+def _warn_of_exif(image: ImageFile.ImageFile) -> None:
+    # A PNG's chunks are copied as they are.
+    fate = "only a PNG keeps it" if image.format == "PNG" else "it was left out"
+    warnings.warn(f"its EXIF is damaged: {fate}", stacklevel=1)
 
 
 def _exif_of_tiff(tags: Image.Exif) -> bytes:
@@ -221,9 +239,10 @@ def _exif_of_tiff(tags: Image.Exif) -> bytes:
     return exif.tobytes() if len(exif) else b""
 
 
-def _iptc(image: ImageFile.ImageFile) -> tuple[bytes, ...]:
+def _segments(image: ImageFile.ImageFile, kind: str, head: bytes = b"") -> tuple[bytes, ...]:
+    """Bodies of a JPEG's segments that begin with `head`."""
     segments: list[tuple[str, bytes]] = getattr(image, "applist", [])
-    return tuple(body for name, body in segments if name == "APP13")
+    return tuple(body for name, body in segments if name == kind and body.startswith(head))
 
 
 def _jpeg_coding(image: ImageFile.ImageFile) -> JpegCoding | None:
@@ -234,7 +253,17 @@ def _jpeg_coding(image: ImageFile.ImageFile) -> JpegCoding | None:
 
 
 def _is_lossy_webp(path: Path, image: ImageFile.ImageFile) -> bool:
-    return image.format == "WEBP" and b"VP8 " in path.read_bytes()[:4096]
+    return image.format == "WEBP" and b"VP8 " in _webp_chunks(path.read_bytes())
+
+
+def _webp_chunks(file: bytes) -> Iterator[bytes]:
+    """Kinds of its chunks (RFC 9649), in order."""
+    place = 12
+    while place + 8 <= len(file):
+        kind, size = struct.unpack_from("<4sI", file, place)
+        yield kind
+        # One frame of an animation has chunks of its own, behind sixteen bytes.
+        place += 24 if kind == b"ANMF" else 8 + size + size % 2
 
 
 def _tags(image: ImageFile.ImageFile) -> dict[int, Any]:

@@ -18,6 +18,7 @@ class Metadata:
         exif: as a TIFF structure, without thumbnail.
         icc: colour profile.
         xmp: Adobe's XML.
+        extended_xmp: body of a JPEG's APP1 segments of XMP that one could not hold.
         iptc: body of a JPEG's APP13 segments.
         comment: of a JPEG or GIF.
         dots_per_inch: horizontally and vertically.
@@ -27,6 +28,7 @@ class Metadata:
     exif: bytes = b""
     icc: bytes = b""
     xmp: bytes = b""
+    extended_xmp: tuple[bytes, ...] = ()
     iptc: tuple[bytes, ...] = ()
     comment: bytes = b""
     dots_per_inch: tuple[float, float] | None = None

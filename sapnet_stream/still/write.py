@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from sapnet_stream.errors import OutputError
-from sapnet_stream.still.png import write_png
+from sapnet_stream.still.png import has_colour_tags, write_png
 from sapnet_stream.still.still import JpegCoding, Metadata, Still
 from sapnet_stream.still.tiff import encode_tiff
+from sapnet_stream.video.orientation import AS_STORED
 
 SEGMENT_BYTES = 65_533
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
 QUALITY = 95
 OPAQUE = (".jpg", ".jpeg", ".bmp")
 
@@ -40,8 +43,9 @@ def encode_still(still: Still, path: Path) -> tuple[bytes, list[str]]:
         raise OutputError(f"{path}: {ending} cannot hold transparency: name it .png, .webp or .tif")
     encode, held = _ENCODERS[ending]
     metadata, left_out = _fitting(still.metadata, ending, held)
+    still = replace(still, metadata=metadata)
     try:
-        return encode(replace(still, metadata=metadata)), left_out
+        return encode(still if _says_orientation(still, ending) else _upright(still)), left_out
     except (OSError, ValueError) as error:
         height, width, _ = still.samples.shape
         raise OutputError(
@@ -85,28 +89,51 @@ def _fitting(metadata: Metadata, ending: str, held: tuple[str, ...]) -> tuple[Me
         if value and (name not in held or too_long):
             left_out.append(words)
             empty[name] = getattr(Metadata(), name)
+    if not metadata.icc and has_colour_tags(metadata.png_chunks):
+        left_out.append("colour tags")
     if any(kind in (b"tEXt", b"zTXt", b"iTXt") for kind, _ in metadata.png_chunks):
         left_out.append("text of the PNG")
     return replace(metadata, **empty), left_out
 
 
+def _says_orientation(still: Still, ending: str) -> bool:
+    """Whether what is left of the metadata turns the picture for display."""
+    metadata = still.metadata
+    if still.orientation == AS_STORED or (ending == ".png" and metadata.png_chunks):
+        return True
+    return bool(metadata.exif) or b"tiff:Orientation" in metadata.xmp
+
+
+def _upright(still: Still) -> Still:
+    stored = torch.from_numpy(still.samples).permute(2, 0, 1)
+    samples = still.orientation.upright(stored).permute(1, 2, 0).contiguous().numpy()
+    dots = still.metadata.dots_per_inch
+    if dots and still.orientation.quarter_turns % 2:
+        dots = dots[::-1]
+    metadata = replace(still.metadata, dots_per_inch=dots)
+    return replace(still, samples=samples, orientation=AS_STORED, metadata=metadata)
+
+
 def _jpeg(still: Still) -> bytes:
     picture = _picture(still)
     metadata = still.metadata
+    xmp = (XMP + metadata.xmp,) if metadata.xmp else ()
     said: dict[str, Any] = {
         "exif": b"Exif\0\0" + metadata.exif if metadata.exif else b"",
         "icc_profile": metadata.icc or None,
         "comment": metadata.comment,
         "dpi": metadata.dots_per_inch or (0, 0),
-        "xmp": metadata.xmp,
-        "extra": b"".join(
-            b"\xff\xed" + (len(body) + 2).to_bytes(2) + body for body in metadata.iptc
-        ),
+        "extra": _segments(b"\xff\xe1", (*xmp, *metadata.extended_xmp))
+        + _segments(b"\xff\xed", metadata.iptc),
     }
     fine: dict[str, Any] = {"quality": QUALITY, "subsampling": 0}
     ways = [fine] if still.jpeg is None else [fine, _same_steps(still.jpeg)]
     files = [_saved(picture, "JPEG", **said, **way) for way in ways]
     return min(files, key=lambda file: _distance(picture, file))
+
+
+def _segments(marker: bytes, bodies: tuple[bytes, ...]) -> bytes:
+    return b"".join(marker + (len(body) + 2).to_bytes(2) + body for body in bodies)
 
 
 def _same_steps(coding: JpegCoding) -> dict[str, Any]:
@@ -172,11 +199,12 @@ _NAMES = {
     "exif": "EXIF",
     "icc": "the colour profile",
     "xmp": "XMP",
+    "extended_xmp": "extended XMP",
     "iptc": "IPTC",
     "comment": "the comment",
     "dots_per_inch": "the resolution",
 }
-_JPEG = (_jpeg, ("exif", "icc", "xmp", "iptc", "comment", "dots_per_inch"))
+_JPEG = (_jpeg, ("exif", "icc", "xmp", "extended_xmp", "iptc", "comment", "dots_per_inch"))
 _TIFF = (_tiff, ("exif", "icc", "xmp", "dots_per_inch"))
 # Ending to its function and the metadata it holds.
 _ENCODERS: dict[str, tuple[Callable[[Still], bytes], tuple[str, ...]]] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import av
 import av.container
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 
 from sapnet_stream.errors import InputError, OutputError
 from sapnet_stream.video.hardware import HardwareDecoder
@@ -80,12 +80,16 @@ def find_video(container: av.container.InputContainer, path: Path) -> av.VideoSt
         InputError: there is none, or none that can be decoded.
     """
     for stream in container.streams.video:
-        # Cover art is a video stream of one picture.
-        if not stream.disposition & Disposition.attached_pic:
+        if not is_cover(stream):
             if stream.codec_context is None:
                 raise InputError(f"{path}: no decoder for its video; convert it first")
             return stream
     raise InputError(f"{path} has no video stream: give a video file")
+
+
+def is_cover(stream: Stream) -> bool:
+    """Whether a stream is cover art: video of one picture, which belongs to no time."""
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def container_format(path: Path) -> str:

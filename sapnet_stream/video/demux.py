@@ -10,7 +10,7 @@ import av
 from av.stream import Discard, Stream
 
 from sapnet_stream.errors import InputError, UsageError
-from sapnet_stream.video.container import find_video, open_input
+from sapnet_stream.video.container import find_video, is_cover, open_input
 from sapnet_stream.video.hardware import HardwareDecoder
 from sapnet_stream.video.span import MICROSECOND, WHOLE, Span
 
@@ -127,7 +127,7 @@ class Demuxer:
             end_seconds: stop when the video and sound among them are past it. Subtitles and
                 data are too sparse to wait for.
         """
-        open_ends = {s.index for s in streams if s.type in ("video", "audio")}
+        open_ends = {s.index for s in streams if s.type in ("video", "audio") and not is_cover(s)}
         for packet in self._readable(streams):
             index = packet.stream.index
             if end_seconds is not None and index in open_ends and _is_past(packet, end_seconds):

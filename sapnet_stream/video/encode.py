@@ -18,6 +18,8 @@ from sapnet_stream.video.info import VideoInfo
 from sapnet_stream.video.picture import with_neutral_chroma, write_planes
 from sapnet_stream.video.stream_tag import tag_stream
 
+PROGRESSIVE = 1  # AV_FIELD_PROGRESSIVE
+
 
 class VideoEncoder:
     """Writes `Frame`s to a file; the file is whole, and on the disk, after `finish`.
@@ -130,7 +132,8 @@ def add_video(
     context.time_base = info.time_base
     if info.sample_aspect_ratio:
         context.sample_aspect_ratio = info.sample_aspect_ratio
-    if info.interlaced:
+    # The header may speak of the first picture alone.
+    if info.interlaced and info.field_order != PROGRESSIVE:
         context.field_order = info.field_order
     context.colorspace, context.color_range = plan.matrix, plan.color_range
     context.color_primaries, context.color_trc = info.primaries, info.transfer

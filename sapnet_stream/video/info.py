@@ -14,6 +14,9 @@ from sapnet_stream.video.orientation import Orientation
 
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 DEFAULT_TIME_BASE = Fraction(1, 1000)
+# Which of its first pictures are two fields tells whether a video is interlaced: film with some
+# fields shown twice repeats after five, and others begin with a progressive title.
+FIRST_PICTURES = 25
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class VideoInfo:
         matrix, color_range, primaries, transfer: FFmpeg's numbers of ITU-T H.273 tags.
         sample_aspect_ratio: 0 when the stream does not say.
         display_matrix: nine integers that rotate or flip the picture for display, or None.
-        interlaced: frames are two fields.
+        interlaced: frames are two fields; some may not be.
         field_order: FFmpeg's AVFieldOrder, 0 when the stream does not say.
         hdr: static metadata of a stream in PQ or HLG.
         dynamic_hdr: names of metadata that changes from scene to scene.

@@ -1,6 +1,8 @@
 """A finished file read back: does it hold what was planned?"""
 
+from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 from sapnet_stream.errors import InputError, OutputError
@@ -8,7 +10,7 @@ from sapnet_stream.video.codec import EncoderPlan
 from sapnet_stream.video.container import find_video, open_input
 from sapnet_stream.video.frame import PixelLayout, pixel_layout, planar_name
 from sapnet_stream.video.hdr import MasteringDisplay, StaticHdr
-from sapnet_stream.video.info import VideoInfo, video_info
+from sapnet_stream.video.info import FIRST_PICTURES, VideoInfo, video_info
 
 # "Unspecified" promises nothing, and limited range is what it means.
 UNSPECIFIED = 2
@@ -56,8 +58,12 @@ def verify_written(path: Path, plan: EncoderPlan, info: VideoInfo) -> list[str]:
 def _read_back(path: Path) -> VideoInfo:
     with open_input(path) as container:
         stream = find_video(container, path)
-        for picture in container.decode(stream):
-            return video_info(picture, stream, None)
+        pictures = container.decode(stream)
+        for picture in pictures:
+            info = video_info(picture, stream, None)
+            rest = islice(pictures, FIRST_PICTURES - 1)
+            interlaced = info.interlaced or any(other.interlaced_frame for other in rest)
+            return replace(info, interlaced=interlaced)
     raise InputError("it has no picture")
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from sapnet_stream.errors import InputError, UsageError
 from sapnet_stream.video.decode import VideoDecoder
+from sapnet_stream.video.demux import Demuxer
 from sapnet_stream.video.span import span_between
 
 Make = Callable[..., Path]
@@ -209,6 +210,11 @@ def test_cover_art_is_not_the_video(make_clip: Make, derain: Derain) -> None:
         covers = [bytes(next(c.demux(c.streams[1]))) for c in (one, two)]
         assert covers[0] == covers[1]
         assert two.streams[1].disposition == one.streams[1].disposition
+    demuxer = Demuxer(folder / "in.mp4")
+    with demuxer.container:
+        streams = [demuxer.video, *demuxer.others]
+        packets = list(demuxer.packets(streams, Fraction(4, 25)))
+    assert len(packets) < 10, "the cover has no end to wait for"
 
 
 @pytest.mark.parametrize(

@@ -180,3 +180,48 @@ def test_deinterlaced_parts_are_those_of_the_whole(
     assert len(cut) == 3
     for picture, expected in zip(cut, whole[2:], strict=False):
         assert np.array_equal(picture.to_ndarray(), expected.to_ndarray())
+
+
+@pytest.fixture
+def make_mixed(make_interlaced: Callable[..., Path], tmp_path: Path) -> Callable[[int], Path]:
+    """A function that writes H.264 of so many whole pictures, then as many as are interlaced."""
+
+    def make(progressive: int) -> Path:
+        fields = make_interlaced("fields.h264", "libx264", "yuv420p", "tff", False).read_bytes()
+        path = tmp_path / "in.h264"
+        with av.open(str(path), "w") as container:
+            stream: Any = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for _ in range(progressive):
+                container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+            container.mux(stream.encode(None))
+        path.write_bytes(path.read_bytes() + fields)
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("codec", ["h264", "ffv1"])
+def test_fields_behind_whole_pictures_stay_fields(
+    make_mixed: Callable[[int], Path], derain: Derain, tmp_path: Path, codec: str
+) -> None:
+    source, target = make_mixed(10), tmp_path / "out.mkv"
+    (warning,) = derain(source, target, codec=codec, options={"threads": "1"}).warnings
+    assert "is interlaced" in warning
+    assert [picture.interlaced_frame for picture in pictures(source)] == [0] * 10 + [1] * FRAMES
+    flags = [picture.interlaced_frame for picture in pictures(target)]
+    assert flags[10:] == [1] * FRAMES
+    # x264 knows one way for all.
+    assert codec == "h264" or flags[:10] == [0] * 10
+
+
+@pytest.mark.parametrize("seconds", [5.0, 0.4])
+def test_fields_that_come_too_late_to_stay_fields_are_told(
+    make_mixed: Callable[[int], Path], derain: Derain, tmp_path: Path, seconds: float
+) -> None:
+    source, target = make_mixed(40), tmp_path / "out.mkv"
+    (warning,) = derain(source, target, part_seconds=seconds).warnings
+    assert f"{FRAMES} frames of {source} are interlaced" in warning and "--deinterlace" in warning
+    assert derain(source, target, overwrite=True, deinterlace=True).warnings == []
+    (warning,) = derain(source, target, overwrite=True, codec="ffv1").warnings
+    assert "stay fields" in warning

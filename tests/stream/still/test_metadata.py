@@ -64,6 +64,38 @@ def test_the_network_sees_the_picture_upright(
     assert np.abs(after[len(upright) // 2 :] - upright[len(upright) // 2 :]).max() <= slack
 
 
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_what_holds_no_orientation_is_written_upright(
+    derain: Derain,
+    tmp_path: Path,
+    orientation: int,
+    image_of: Any,
+    exif_with_everything: Any,
+) -> None:
+    source, target = tmp_path / "in.png", tmp_path / "out.bmp"
+    image_of(3).save(source, exif=exif_with_everything(orientation), dpi=(300, 72))
+    with Image.open(source) as image:
+        upright = np.array(ImageOps.exif_transpose(image))
+    (warning,) = derain(source, target)
+    assert "cannot hold EXIF" in warning
+    with Image.open(target) as image:
+        assert np.array_equal(np.array(image), upright)
+        dots = [300, 72] if orientation < 5 else [72, 300]
+        assert [round(float(number)) for number in image.info["dpi"]] == dots
+
+
+def test_exif_too_long_for_a_jpeg_leaves_it_upright(
+    derain: Derain, tmp_path: Path, image_of: Any, exif_with_everything: Any
+) -> None:
+    exif = exif_with_everything(6)
+    exif[0x010E] = "x" * 70_000
+    image_of(3).save(tmp_path / "in.png", exif=exif)
+    (warning,) = derain(tmp_path / "in.png", tmp_path / "out.jpg")
+    assert "cannot hold EXIF" in warning
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert ImageOps.exif_transpose(image).size == image.size == (17, 23)
+
+
 @pytest.mark.parametrize("to", [".png", ".tif", ".webp", ".jpg"])
 @pytest.mark.parametrize("source", [".png", ".tif", ".webp", ".jpg"])
 def test_metadata_is_kept_from_any_format_to_any(
@@ -124,7 +156,36 @@ def test_a_png_keeps_its_chunks_byte_for_byte(
     after = chunks((tmp_path / "out.png").read_bytes())
     assert [each for each in after if each[0] not in (b"IHDR", b"IDAT", b"IEND")] == said
     warnings = derain(tmp_path / "in.png", tmp_path / "out.jpg")
-    assert len(warnings) == 1 and "text of the PNG" in warnings[0]
+    assert len(warnings) == 1 and "colour tags, text of the PNG" in warnings[0]
+
+
+@pytest.mark.parametrize("to", [".jpg", ".tif", ".webp", ".bmp"])
+@pytest.mark.parametrize(
+    ("tags", "named"),
+    [
+        ([(b"cICP", bytes((9, 16, 0, 1)))], True),
+        ([(b"cICP", bytes((1, 13, 0, 1))), (b"gAMA", struct.pack(">I", 100_000))], False),
+        ([(b"gAMA", struct.pack(">I", 100_000))], True),
+        ([(b"gAMA", struct.pack(">I", 45455))], False),
+        ([(b"sRGB", b"\0"), (b"gAMA", struct.pack(">I", 45460))], False),
+        ([(b"cHRM", struct.pack(">8I", *range(31270, 31278)))], True),
+        ([(b"cLLI", struct.pack(">II", 10_000_000, 4_000_000))], True),
+    ],
+)
+def test_colours_other_than_srgb_are_named_where_they_are_lost(
+    derain: Derain,
+    tmp_path: Path,
+    to: str,
+    tags: list[tuple[bytes, bytes]],
+    named: bool,
+    image_of: Any,
+) -> None:
+    image_of(3).save(tmp_path / "in.png")
+    file = (tmp_path / "in.png").read_bytes()
+    extra = b"".join(chunk(*each) for each in tags)
+    (tmp_path / "in.png").write_bytes(file[:33] + extra + file[33:])
+    warnings = derain(tmp_path / "in.png", tmp_path / f"out{to}")
+    assert any("cannot hold colour tags" in warning for warning in warnings) == named
 
 
 def test_a_jpeg_keeps_exif_to_the_byte_but_not_its_thumbnail(
@@ -154,6 +215,20 @@ def test_a_jpeg_keeps_exif_to_the_byte_but_not_its_thumbnail(
     assert kept == bytes(structure[:place] + bytes(4) + structure[place + 4 :])
 
 
+def test_extended_xmp_is_kept_or_named(derain: Derain, tmp_path: Path, image_of: Any) -> None:
+    head = b"http://ns.adobe.com/xmp/extension/\0" + b"A" * 32
+    parts = [head + struct.pack(">II", 8, 4 * number) + b"rain" for number in range(2)]
+    extra = b"".join(b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part for part in parts)
+    image_of(3).save(tmp_path / "in.jpg", extra=extra, xmp=b"<x:xmpmeta>rain</x:xmpmeta>")
+    assert derain(tmp_path / "in.jpg", tmp_path / "out.jpg") == []
+    with Image.open(tmp_path / "out.jpg") as after:
+        segments = [body for name, body in after.applist if name == "APP1"]  # type: ignore[attr-defined]
+        assert after.info["xmp"] == b"<x:xmpmeta>rain</x:xmpmeta>"
+    assert segments[1:] == parts
+    (warning,) = derain(tmp_path / "in.jpg", tmp_path / "out.png")
+    assert "cannot hold extended XMP" in warning
+
+
 def test_damaged_exif_is_said_and_left_out(
     derain: Derain, tmp_path: Path, image_of: Any, samples_of: Any
 ) -> None:
@@ -161,3 +236,27 @@ def test_damaged_exif_is_said_and_left_out(
     (warning, *_) = derain(tmp_path / "in.jpg", tmp_path / "out.tif")
     assert "EXIF" in warning
     assert samples_of(tmp_path / "out.tif").shape == (17, 23, 3)
+
+
+@pytest.mark.parametrize("to", [".png", ".tif", ".webp"])
+@pytest.mark.parametrize("exif", [b"garbage!", b"II*\0\xff\xff\0\0"])
+@pytest.mark.parametrize("ending", [".png", ".webp"])
+def test_damaged_exif_is_no_damaged_picture(
+    derain: Derain,
+    tmp_path: Path,
+    ending: str,
+    exif: bytes,
+    to: str,
+    image_of: Any,
+    samples_of: Any,
+) -> None:
+    source, target = tmp_path / f"in{ending}", tmp_path / f"out{to}"
+    options: dict[str, Any] = {"lossless": True} if ending == ".webp" else {}
+    image_of(3).save(source, exif=exif, **options)
+    warnings = derain(source, target)
+    kept = ending == to == ".png"
+    fate = "only a PNG keeps it" if ending == ".png" else "it was left out"
+    # Pillow may say something of its own.
+    assert f"{source}: its EXIF is damaged: {fate}" in warnings
+    assert np.array_equal(samples_of(target), samples_of(source))
+    assert (exif in target.read_bytes()) == kept
