@@ -11,7 +11,7 @@ from sapnet_stream.errors import InputError, OutputError, SapnetError, UsageErro
 from sapnet_stream.job import Job
 from sapnet_stream.journal import was_placed
 from sapnet_stream.still.write import IMAGE_ENDINGS
-from sapnet_stream.target import write_failure
+from sapnet_stream.target import behind_link, write_failure
 from sapnet_stream.video.container import WRITABLE
 
 # Endings of files that are read but not written, and what they become.
@@ -124,17 +124,13 @@ def derain_folder(
             cannot be created.
     """
     finished = [item for item in plan.items if os.path.lexists(item.target)]
-    begun = [item for item in plan.items if item in finished or os.path.exists(item.parts)]
-    if begun and not (overwrite or resume):
-        raise OutputError(
-            f"{len(begun)} of {len(plan.items)} outputs exist or are begun, {begun[0].target} "
-            "first: add --resume to do the rest, or --overwrite"
-        )
+    if not (overwrite or resume):
+        _refuse_existing(plan.items)
     folder = plan.items[0].target.parent
     _create(folder)
     if overwrite:
         since = _begun_ns(folder, resume=resume)
-        finished = [item for item in finished if item.target.lstat().st_mtime_ns > since]
+        finished = [i for i in finished if behind_link(i.target).lstat().st_mtime_ns > since]
     derain = {"image": derain_image, "video": derain_video}
     report = FolderReport()
     for number, item in enumerate(plan.items, 1):
@@ -151,7 +147,7 @@ def derain_folder(
             fail(f"{error}{where and f' ({where})'}", error.exit_code)
             report.failed += 1
             report.exit_code = max(report.exit_code, error.exit_code)
-    if not report.failed:
+    if overwrite and not report.failed:
         (folder / _BEGUN).unlink(missing_ok=True)
     return report
 
@@ -202,6 +198,15 @@ def _refuse_shared_targets(items: Iterable[Item]) -> None:
                 f"{other.name} and {item.source.name} would both be written as "
                 f"{item.target.name}: rename one, or derain it by itself"
             )
+
+
+def _refuse_existing(items: tuple[Item, ...]) -> None:
+    begun = [i for i in items if os.path.lexists(i.target) or os.path.exists(i.parts)]
+    if begun:
+        raise OutputError(
+            f"{len(begun)} of {len(items)} outputs exist or are begun, {begun[0].target} first: "
+            "add --resume to do the rest, or --overwrite"
+        )
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

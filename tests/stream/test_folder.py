@@ -145,8 +145,10 @@ def test_finished_outputs_are_refused_skipped_or_replaced(tmp_path: Path) -> Non
 def test_outputs_that_were_replaced_before_a_stop_are_not_again(tmp_path: Path) -> None:
     source, out = fill(tmp_path / "in", "1.png", "2.mp4", "3.png"), tmp_path / "out"
     Work().run(source, out)
-    for old in out.iterdir():
-        os.utime(old, (0, 0))
+    (out / "1.png").rename(tmp_path / "real.png")
+    (out / "1.png").symlink_to(tmp_path / "real.png")
+    for old in (*out.iterdir(), tmp_path / "real.png"):
+        os.utime(old, (0, 0), follow_symlinks=False)
     with pytest.raises(KeyboardInterrupt):
         Work(**{"2": KeyboardInterrupt()}).run(source, out, overwrite=True)
     # File systems tell moments apart, but not all of them.
