@@ -38,7 +38,8 @@ class DerainEngine:
 
     Attributes:
         description: network and device, for people.
-        identity: all that a derained sample depends on, by name.
+        identity: all that a derained sample depends on, by name; but for the memory where OpenVINO
+            runs, see `OpenVINOExecutor`.
         slots: the frames that are under way.
 
     Raises:

@@ -38,7 +38,8 @@ class OpenVINOExecutor:
 
     The weights are taken when it is made, and the graph is compiled when the frame size
     changes (about a second). The runtime knows no strips: a frame that takes it more than 4 GiB, or
-    more than is allowed, goes to the folded executor.
+    more than is allowed, goes to the folded executor. The two round differently: in bfloat16 up
+    to two codes of 255 were seen (13 images of Rain100L and Rain100H), in float32 one.
 
     Args:
         network: the network, any of its variants.

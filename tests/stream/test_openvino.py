@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import TooLargeError, UsageError
 from sapnet_stream.networks import SAPNet, SAPNetConfig, load_network
 
 pytest.importorskip("openvino", reason="needs pip install sapnet-stream[openvino]")
 
+from sapnet_stream.networks.folded import FoldedExecutor
 from sapnet_stream.networks.openvino import OpenVINOExecutor
 
 
@@ -97,12 +99,30 @@ def test_flat_frames_give_no_nan(level: float) -> None:
 
 def test_a_frame_too_large_for_the_runtime_goes_in_strips() -> None:
     network, rainy = seeded_network(), torch.rand(1, 3, 120, 160)
-    executor = OpenVINOExecutor(network, dtype=torch.float32, memory_bytes=14_000_000)
+    cpu, allowed = torch.device("cpu"), 14_000_000
+    executor = OpenVINOExecutor(network, dtype=torch.float32, memory_bytes=allowed)
+    strips = FoldedExecutor(network, device=cpu, dtype=torch.float32, memory_bytes=allowed)
+    runtime = OpenVINOExecutor(network, dtype=torch.float32)
     executor.check_memory(120, 160)
-    assert executor(rainy).equal(executor(rainy))
+    # Each rounds its own way.
+    assert not strips(rainy).equal(runtime(rainy))
+    assert executor(rainy).equal(strips(rainy))
     torch.testing.assert_close(executor(rainy), network(rainy), atol=1e-5, rtol=0)
     small = rainy[:, :, :20, :20]
-    torch.testing.assert_close(executor(small), network(small), atol=1e-5, rtol=0)
+    assert executor(small).equal(runtime(small))
+    assert executor(rainy).equal(strips(rainy))
+
+
+@pytest.mark.parametrize(("dtype", "codes"), [(torch.float32, 1), (torch.bfloat16, 2)])
+def test_strips_differ_by_rounding_alone(data_dir: Path, dtype: torch.dtype, codes: int) -> None:
+    golden = np.load(data_dir / "golden" / "sapnet_2021_11_golden.npz")
+    rainy = golden["real_input_uint8"]
+    allowed = rainy.shape[0] * rainy.shape[1] * 32 * 10 * dtype.itemsize - 1
+    engines = [DerainEngine(dtype=dtype, device="cpu", memory_bytes=m) for m in (None, allowed)]
+    whole, strips = (engine.image(rainy).astype(int) for engine in engines)
+    assert abs(whole - strips).max() <= codes
+    assert ((whole - strips) ** 2).mean() <= 255**2 * 10**-5
+    assert dtype == torch.float32 or (whole != strips).any()
 
 
 def test_refuses_a_frame_that_does_not_fit_and_names_the_bytes() -> None:
