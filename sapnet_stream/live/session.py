@@ -15,7 +15,7 @@ from sapnet_stream.live.child import Child
 from sapnet_stream.live.fault import Fault
 from sapnet_stream.live.output import Output
 from sapnet_stream.live.program import VIDEO, Unit
-from sapnet_stream.live.template import FLUSH_PACKETS, INTERLEAVE, described
+from sapnet_stream.live.template import FLUSH_PACKETS, INTERLEAVE, ONWARD, described
 
 # The other end takes nothing for so long: it is dead.
 SILENCE_SECONDS = 8.0
@@ -94,7 +94,8 @@ class Session:
         stdout = None if output.address.scheme == "pipe" else subprocess.DEVNULL
         self._child = Child("sapnet_stream.live.sender", settings, "write", stdout=stdout)
         self._outlet = Outlet(self._child, self._seconds_left)
-        self._container = av.open(self._outlet, "w", format="nut", options=INTERLEAVE)
+        options = {**ONWARD, **INTERLEAVE}
+        self._container = av.open(self._outlet, "w", format="nut", options=options)
         self._container.flags |= FLUSH_PACKETS
         with described(description) as templates:
             self._streams = [

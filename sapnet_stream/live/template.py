@@ -15,6 +15,9 @@ from av.stream import Stream
 FLUSH_PACKETS = 0x0200  # AVFMT_FLAG_FLUSH_PACKETS
 # A muxer waits so long for a stream that is silent; FFmpeg's own 10 s would hold the other back.
 INTERLEAVE = {"max_interleave_delta": "500000"}
+# Of NUT through a pipe. Without this, both ends remember every place that could be sought to,
+# for as long as the connection lasts.
+ONWARD = {"syncpoints": "none", "strict": "experimental"}
 NO_PROBE = {"probesize": "32", "fpsprobesize": "0", "analyzeduration": "0"}
 
 
