@@ -1,6 +1,7 @@
-"""What connections leave behind: nothing as they last."""
+"""What connections leave behind: nothing for Python's collector, and nothing as they last."""
 
 import ctypes
+import gc
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -53,6 +54,23 @@ def used_bytes() -> Callable[[], int]:
     return used
 
 
+def left_behind(work: Callable[[], object]) -> list[str]:
+    """Types of the objects of `work` that keep each other when it is over."""
+    # The first time, much is made that stays.
+    work()
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        work()
+        gc.collect()
+        return [type(each).__name__ for each in gc.garbage]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
 def packets_of(path: Path) -> Iterator[LivePacket]:
     """The packets of a file; as for an output, the stream is described where it begins."""
 
@@ -73,6 +91,27 @@ def clip(make_clip: Callable[..., Path], sound: Callable[[str], Any]) -> Path:
 def encoder(clip: Path) -> Encoder:
     (first, *_) = LiveDecoder().frames(packets_of(clip))
     return Encoder(first.info, EncoderSettings(), None)
+
+
+def test_a_connection_leaves_nothing_for_the_collector(clip: Path) -> None:
+    assert left_behind(lambda: list(LiveDecoder().frames(packets_of(clip)))) == []
+
+
+def test_an_encoder_leaves_nothing_for_the_collector(encoder: Encoder) -> None:
+    assert left_behind(lambda: Encoder(encoder.info, EncoderSettings(), None).finish()) == []
+
+
+def test_an_output_that_is_lost_leaves_nothing_for_the_collector(
+    encoder: Encoder, tmp_path: Path
+) -> None:
+    output = Output(parse_address(str(tmp_path / "out.ts"), "output"))
+
+    def lose() -> None:
+        session = Session(output, encoder.description, Cancellation())
+        session.write(unit(encoder.description, 0))
+        session.close()
+
+    assert left_behind(lose) == []
 
 
 def unit(description: bytes, number: int) -> Unit:
