@@ -76,7 +76,7 @@ class Child:
         self._words: dict[str, Any] = {}
         try:
             with os.fdopen(tell, "w") as pipe:
-                json.dump(settings, pipe)
+                pipe.write(json.dumps(settings))
         except BrokenPipeError:
             # It died already; the pipes will say so.
             return

@@ -20,7 +20,7 @@ from av.stream import Disposition, Stream
 from sapnet_stream.live.child import Reports, attend
 from sapnet_stream.live.clock import SourceClock
 from sapnet_stream.live.fault import Fault, fault_of
-from sapnet_stream.live.template import FLUSH_PACKETS
+from sapnet_stream.live.template import FLUSH_PACKETS, ONWARD
 
 # FFmpeg looks at so much of a stream to find its size and codec; not at its rate, which takes
 # a second.
@@ -61,7 +61,8 @@ class Receiver:
             return self._pass_on(source)
 
     def _pass_on(self, source: av.container.InputContainer) -> Fault:
-        target = av.open(self._pipe, "w", format="nut", options={"max_interleave_delta": "1"})
+        options = {**ONWARD, "max_interleave_delta": "1"}
+        target = av.open(self._pipe, "w", format="nut", options=options)
         # Each packet goes on at once.
         target.flags |= FLUSH_PACKETS
         if any(not video.codec_context.width for video in source.streams.video):

@@ -15,13 +15,34 @@ from sapnet_stream.live.child import Child
 from sapnet_stream.live.fault import Fault
 from sapnet_stream.live.output import Output
 from sapnet_stream.live.program import VIDEO, Unit
-from sapnet_stream.live.template import FLUSH_PACKETS, INTERLEAVE, described
+from sapnet_stream.live.template import FLUSH_PACKETS, INTERLEAVE, ONWARD, described
 
 # The other end takes nothing for so long: it is dead.
 SILENCE_SECONDS = 8.0
 # What it may take to finish once the job was cancelled.
 FINISH_SECONDS = 3.0
 _WAKE_SECONDS = 0.1
+
+
+class Patience:
+    """How long an output may take nothing.
+
+    Args:
+        cancellation: shortens every wait.
+    """
+
+    def __init__(self, cancellation: Cancellation) -> None:
+        self._cancellation = cancellation
+        self._cancelled_seconds: float | None = None
+
+    def left(self, waited_seconds: float) -> float:
+        """How many seconds there are to wait, after having waited so many."""
+        if not self._cancellation.cancelled:
+            return SILENCE_SECONDS - waited_seconds
+        now = time.monotonic()
+        if self._cancelled_seconds is None:
+            self._cancelled_seconds = now
+        return FINISH_SECONDS - (now - self._cancelled_seconds)
 
 
 class Outlet:
@@ -77,8 +98,7 @@ class Session:
     def __init__(self, output: Output, description: bytes, cancellation: Cancellation) -> None:
         self.description = description
         self.whole = False
-        self._cancellation = cancellation
-        self._cancelled_seconds: float | None = None
+        self._patience = Patience(cancellation)
         self._open_seconds: float | None = None
         path = output.address.path if output.is_file else None
         settings = {
@@ -93,8 +113,9 @@ class Session:
         }
         stdout = None if output.address.scheme == "pipe" else subprocess.DEVNULL
         self._child = Child("sapnet_stream.live.sender", settings, "write", stdout=stdout)
-        self._outlet = Outlet(self._child, self._seconds_left)
-        self._container = av.open(self._outlet, "w", format="nut", options=INTERLEAVE)
+        self._outlet = Outlet(self._child, self._patience.left)
+        options = {**ONWARD, **INTERLEAVE}
+        self._container = av.open(self._outlet, "w", format="nut", options=options)
         self._container.flags |= FLUSH_PACKETS
         with described(description) as templates:
             self._streams = [
@@ -135,7 +156,7 @@ class Session:
         self._child.data.close()
         began = time.monotonic()
         while not self._child.wait(_WAKE_SECONDS):
-            if self._seconds_left(time.monotonic() - began) <= 0:
+            if self._patience.left(time.monotonic() - began) <= 0:
                 return Fault.SILENT
         return self.fault()
 
@@ -148,12 +169,5 @@ class Session:
     def close(self) -> None:
         """End the child, whatever it does."""
         self._outlet.broken = True
+        self._container.close()
         self._child.close()
-
-    def _seconds_left(self, waited: float) -> float:
-        if not self._cancellation.cancelled:
-            return SILENCE_SECONDS - waited
-        now = time.monotonic()
-        if self._cancelled_seconds is None:
-            self._cancelled_seconds = now
-        return FINISH_SECONDS - (now - self._cancelled_seconds)

@@ -15,6 +15,9 @@ from av.stream import Stream
 FLUSH_PACKETS = 0x0200  # AVFMT_FLAG_FLUSH_PACKETS
 # A muxer waits so long for a stream that is silent; FFmpeg's own 10 s would hold the other back.
 INTERLEAVE = {"max_interleave_delta": "500000"}
+# Of NUT through a pipe. Without this, both ends remember every place that could be sought to,
+# for as long as the connection lasts.
+ONWARD = {"syncpoints": "none", "strict": "experimental"}
 NO_PROBE = {"probesize": "32", "fpsprobesize": "0", "analyzeduration": "0"}
 
 
@@ -25,15 +28,17 @@ def describe(add: Callable[[av.container.OutputContainer], list[Stream]]) -> byt
         add: adds them to the container it is given, and returns them.
     """
     buffer = io.BytesIO()
-    container = av.open(buffer, "w", format="nut")
-    container.flags |= FLUSH_PACKETS
-    for stream in add(container):
-        packet = av.Packet(b"\0")
-        packet.pts = packet.dts = 0
-        packet.is_keyframe = True
-        packet.stream = stream
-        container.mux_one(packet)
-    return buffer.getvalue()
+    # One that is left open and its streams keep each other, until Python's collector comes by.
+    with av.open(buffer, "w", format="nut") as container:
+        container.flags |= FLUSH_PACKETS
+        for stream in add(container):
+            packet = av.Packet(b"\0")
+            packet.pts = packet.dts = 0
+            packet.is_keyframe = True
+            packet.stream = stream
+            container.mux_one(packet)
+        # What closing adds is no part of it.
+        return buffer.getvalue()
 
 
 def describe_stream(stream: Stream) -> bytes:

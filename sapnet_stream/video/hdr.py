@@ -10,6 +10,8 @@ from typing import Any
 
 import av
 
+from sapnet_stream.video.picture import side_data
+
 # Metadata that changes from scene to scene, which few encoders write.
 DYNAMIC = {
     "DYNAMIC_HDR_PLUS": "HDR10+",
@@ -77,19 +79,19 @@ class StaticHdr:
 
 def static_hdr(picture: av.VideoFrame) -> StaticHdr:
     """What a decoded picture carries, from its container or its bitstream."""
-    side_data: Any = picture.side_data
+    carried = side_data(picture)
     mastering = content_light = None
-    if "MASTERING_DISPLAY_METADATA" in side_data:
-        mastering = _mastering(bytes(side_data["MASTERING_DISPLAY_METADATA"]))
-    if "CONTENT_LIGHT_LEVEL" in side_data:
-        content_light = struct.unpack("2I", bytes(side_data["CONTENT_LIGHT_LEVEL"]))
+    if "MASTERING_DISPLAY_METADATA" in carried:
+        mastering = _mastering(bytes(carried["MASTERING_DISPLAY_METADATA"]))
+    if "CONTENT_LIGHT_LEVEL" in carried:
+        content_light = struct.unpack("2I", bytes(carried["CONTENT_LIGHT_LEVEL"]))
     return StaticHdr(mastering, content_light)
 
 
 def dynamic_hdr(picture: av.VideoFrame) -> list[str]:
     """Names of the metadata that changes from scene to scene."""
-    side_data: Any = picture.side_data
-    return sorted({name for key, name in DYNAMIC.items() if key in side_data})
+    carried = side_data(picture)
+    return sorted({name for key, name in DYNAMIC.items() if key in carried})
 
 
 def _mastering(data: bytes) -> MasteringDisplay | None:

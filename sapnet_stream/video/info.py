@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import av
 import numpy as np
@@ -11,6 +10,7 @@ from sapnet_stream.errors import InputError
 from sapnet_stream.video.frame import Colour, PixelLayout, pixel_layout, planar_name
 from sapnet_stream.video.hdr import StaticHdr, dynamic_hdr, static_hdr
 from sapnet_stream.video.orientation import Orientation
+from sapnet_stream.video.picture import side_data
 
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 DEFAULT_TIME_BASE = Fraction(1, 1000)
@@ -77,7 +77,6 @@ def video_info(
         InputError: the pixel format, colour matrix or transfer is not supported, or the
             stream has transparency that its decoder does not hand out.
     """
-    side_data: Any = picture.side_data
     layout = pixel_layout(planar_name(picture.format.name))
     if stream.metadata.get("alpha_mode") == "1" and not layout.alpha:
         raise InputError(
@@ -105,7 +104,7 @@ def video_info(
         field_order=stream.codec_context.field_order,
         hdr=static_hdr(picture),
         dynamic_hdr=tuple(dynamic_hdr(picture)),
-        captions="A53_CC" in side_data,
+        captions="A53_CC" in side_data(picture),
     )
 
 
@@ -115,7 +114,7 @@ def average_rate(stream: av.VideoStream) -> Fraction:
 
 
 def _display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
-    side_data: Any = picture.side_data
-    if "DISPLAYMATRIX" not in side_data:
+    carried = side_data(picture)
+    if "DISPLAYMATRIX" not in carried:
         return None
-    return tuple(int(v) for v in np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32))
+    return tuple(int(v) for v in np.frombuffer(bytes(carried["DISPLAYMATRIX"]), np.int32))

@@ -1,8 +1,11 @@
 """Between FFmpeg's pictures and planes of samples; nothing is converted that need not be."""
 
+from typing import Any
+
 import av
 import numpy as np
 import torch
+from av.sidedata.sidedata import SideDataContainer
 from torch import Tensor
 
 from sapnet_stream.errors import InputError
@@ -35,6 +38,14 @@ def read_planes(picture: av.VideoFrame, layout: PixelLayout) -> tuple[Tensor, ..
         samples = np.frombuffer(memoryview(plane), kind).reshape(rows, -1)
         planes.append(torch.from_numpy(samples[:, :columns]))
     return tuple(planes)
+
+
+def side_data(picture: av.VideoFrame) -> Any:
+    """What a picture carries beside its samples: a mapping from FFmpeg's names, in capitals."""
+    # A picture keeps what `picture.side_data` gives, which keeps the picture: the memory of both
+    # would wait for Python's collector.
+    make: Any = SideDataContainer
+    return make(picture)
 
 
 def write_planes(
