@@ -17,8 +17,6 @@ from sapnet_stream.video.span import MICROSECOND, WHOLE, Span
 
 # Sound and subtitles may lie this far from the pictures they belong to.
 _SKEW_SECONDS = 10
-# Containers whose edit lists say what is not to be heard.
-EDITED = ("mp4", "mov")
 
 
 class OtherStreams:
@@ -45,7 +43,6 @@ class OtherStreams:
         self._span = span
         self._demuxer = Demuxer(path)
         self._copies: dict[int, Stream] = {}
-        self._has_edits = False
         self._last_dts: dict[int, int] = {}
         self.left_out: list[str] = []
         self.retimed = self.missing = 0
@@ -75,7 +72,6 @@ class OtherStreams:
 
     def add_to(self, target: av.container.OutputContainer) -> None:
         """Add the streams that `target` can hold, and the tags, before its header is written."""
-        self._has_edits = target.format.name in EDITED
         for stream in self._demuxer.others:
             if stream.type == "data" and "timecode" in stream.metadata:
                 continue  # made again by the muxer from the video's tag
@@ -111,9 +107,6 @@ class OtherStreams:
 
     def _cut(self, packet: Packet) -> bool:
         """Whether a packet belongs to the span; a subtitle that is shown as it begins does."""
-        if packet.is_discard and packet.stream.type == "audio" and not self._has_edits:
-            # It would be heard, and all times moved for what is before zero.
-            return False
         if packet.pts is None or packet.pts * packet.time_base in self._span:
             return True
         begin = self._span.begin

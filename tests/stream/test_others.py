@@ -53,49 +53,17 @@ def test_sound_is_copied(
     assert after.tags["languages"] == before.tags["languages"]
     assert source_suffix == "mov" or before.tags["languages"] == languages
     assert after.tags["codecs"] == before.tags["codecs"]
-    assert after.times[0] == before.times[0]
+    # Matroska has no negative times: FFmpeg 8 moves a file that begins with some as a whole.
+    moved = after.times[0] - before.times[0]
+    assert 0 <= moved <= (Fraction(22, 1000) if target_suffix == "mkv" else 0)
     tolerance = MILLISECOND if "mkv" in (source_suffix, target_suffix) else 0
-    for every, received, name in zip(before.packets, after.packets, codecs, strict=True):
-        # What AAC's encoder needs to begin is edited out in MP4.
-        sent = every[(source_suffix, target_suffix) == ("mp4", "mkv") :]
+    for sent, received, name in zip(before.packets, after.packets, codecs, strict=True):
         assert b"".join(p[0] for p in received) == b"".join(p[0] for p in sent)
         if name.startswith("pcm"):
             continue  # the reader cuts it where it likes
         for (_, *times), (_, *expected) in zip(received, sent, strict=True):
             pairs = zip(times, expected, strict=True)
-            assert all(abs(a - b) <= tolerance for a, b in pairs)
-
-
-@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "nut"])
-def test_sound_that_was_edited_out_stays_out(
-    make_clip: Make, derain: Derain, sound: Callable[..., Any], tmp_path: Path, suffix: str
-) -> None:
-    program = shutil.which("ffmpeg")
-    if program is None:
-        pytest.skip("cuts by the ffmpeg program")
-    options = {"g": "5", "bf": "0"}
-    whole = make_clip(
-        "whole.mp4", "libx264", ticks=range(25), sounds=[sound("aac")], noise=False, options=options
-    )
-    source, target = tmp_path / "in.mp4", tmp_path / f"out.{suffix}"
-    command = [program, "-v", "error", "-ss", "0.52", "-i", str(whole), "-c", "copy", str(source)]
-    subprocess.run(command, check=True)
-    # FFmpeg moves a NUT whose first picture is decoded before zero.
-    derain(source, target, options={"bf": "0"})
-    (shown, heard), (shown_after, heard_after) = (times_and_samples(p) for p in (source, target))
-    # A block that is edited out in part is no longer: times before zero are moved to it.
-    most = 1024 if suffix in ("mkv", "nut") else 0
-    assert 0 <= heard_after - heard <= most
-    moves = {round(after - before, 3) for before, after in zip(shown, shown_after, strict=True)}
-    assert max(moves) - min(moves) <= 0.001 and 0 <= min(moves) <= most / 48000
-
-
-def times_and_samples(path: Path) -> tuple[list[float], int]:
-    """When the pictures of a file are shown, and how much sound a decoder gives."""
-    with av.open(str(path)) as container:
-        times = [float(p.time) for p in container.decode(video=0) if p.time is not None]
-    with av.open(str(path)) as container:
-        return times, sum(block.samples for block in container.decode(audio=0))
+            assert all(abs(a - b - moved) <= tolerance for a, b in pairs)
 
 
 @pytest.mark.parametrize("target_suffix", ["mkv", "mp4"])
