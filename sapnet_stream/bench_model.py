@@ -144,7 +144,8 @@ def measure_models(network: SAPNet, runs: int) -> Iterator[list[ModelResult]]:
     network = network.eval().requires_grad_(False)
     for size in (*SIZES, *LARGE):
         with torch.inference_mode():
-            yield _measure_size(network, size, runs)
+            results = _measure_size(network, size, runs)
+        yield results
 
 
 def _measure_size(network: SAPNet, size: tuple[int, int], runs: int) -> list[ModelResult]:

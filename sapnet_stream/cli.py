@@ -13,9 +13,9 @@ from rich.console import Console
 
 import sapnet_stream
 from sapnet_stream import bench, doctor
-from sapnet_stream.command import INTERRUPTED, Command, sentence
+from sapnet_stream.command import INTERRUPTED, Command
 from sapnet_stream.engine import DerainEngine
-from sapnet_stream.errors import SapnetError
+from sapnet_stream.errors import SapnetError, sentence
 from sapnet_stream.events import JsonProgress
 from sapnet_stream.live.options import is_live
 from sapnet_stream.models import Kind, Models

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sapnet_stream.derain import Report, Start, derain_file
 from sapnet_stream.engine import DerainEngine
-from sapnet_stream.errors import SapnetError, UsageError, one_line
+from sapnet_stream.errors import UsageError
 from sapnet_stream.events import JsonProgress
 from sapnet_stream.folder import derain_folder, plan_folder
 from sapnet_stream.image import derain_image
@@ -235,9 +235,3 @@ class Command:
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
-
-
-def sentence(error: SapnetError) -> str:
-    """An error with where it happened."""
-    where = ", ".join(getattr(error, "__notes__", []))
-    return one_line(f"{error}{where and f' ({where})'}")

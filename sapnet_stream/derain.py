@@ -259,7 +259,12 @@ def _warnings(prepared: PreparedJob, journal: Journal, others: OtherStreams) -> 
 def _fields(prepared: PreparedJob, journal: Journal) -> list[str]:
     """What became of frames that are two fields."""
     source, interlaced = prepared.job.source, _interlaced(journal)
-    if prepared.source_info.interlaced or (interlaced and prepared.plan.codec == "ffv1"):
+    if prepared.source_info.interlaced and not prepared.info.interlaced:
+        return [
+            f"{source} is interlaced, and a comparison is written as whole pictures: players may "
+            "show combs, --deinterlace makes whole pictures of its fields"
+        ]
+    if prepared.info.interlaced or (interlaced and prepared.plan.codec == "ffv1"):
         return [
             f"{source} is interlaced: its fields were derained one by one and stay fields; "
             "--deinterlace makes whole pictures of them"

@@ -61,3 +61,9 @@ class TooLargeError(SapnetError):
     """A frame does not fit into the memory allowed for it."""
 
     exit_code = 6
+
+
+def sentence(error: SapnetError) -> str:
+    """An error with where it happened."""
+    where = ", ".join(getattr(error, "__notes__", []))
+    return one_line(f"{error}{where and f' ({where})'}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sapnet_stream.errors import InputError, OutputError, SapnetError, UsageError
+from sapnet_stream.errors import InputError, OutputError, SapnetError, UsageError, sentence
 from sapnet_stream.job import Job
 from sapnet_stream.journal import was_placed
 from sapnet_stream.still.write import IMAGE_ENDINGS
@@ -143,8 +143,7 @@ def derain_folder(
             derain[item.kind](item.source, item.target)
             report.done += 1
         except SapnetError as error:
-            where = ", ".join(getattr(error, "__notes__", []))
-            fail(f"{error}{where and f' ({where})'}", error.exit_code)
+            fail(sentence(error), error.exit_code)
             report.failed += 1
             report.exit_code = max(report.exit_code, error.exit_code)
     if overwrite and not report.failed:

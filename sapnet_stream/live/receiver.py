@@ -15,12 +15,13 @@ from typing import Any
 
 import av
 import av.container
-from av.stream import Disposition, Stream
+from av.stream import Stream
 
 from sapnet_stream.live.child import Reports, attend
 from sapnet_stream.live.clock import SourceClock
 from sapnet_stream.live.fault import Fault, fault_of
 from sapnet_stream.live.template import FLUSH_PACKETS, ONWARD
+from sapnet_stream.video.container import is_cover
 
 # FFmpeg looks at so much of a stream to find its size and codec; not at its rate, which takes
 # a second.
@@ -106,8 +107,7 @@ class Receiver:
         kinds: set[str] = set()
         for stream in source.streams:
             kind = stream.type
-            # Cover art is a video stream of one picture.
-            fit = kind in ("video", "audio") and not stream.disposition & Disposition.attached_pic
+            fit = kind in ("video", "audio") and not is_cover(stream)
             if not fit or kind in kinds or stream.codec_context is None:
                 continue
             try:

@@ -225,3 +225,16 @@ def test_fields_that_come_too_late_to_stay_fields_are_told(
     assert derain(source, target, overwrite=True, deinterlace=True).warnings == []
     (warning,) = derain(source, target, overwrite=True, codec="ffv1").warnings
     assert "stay fields" in warning
+
+
+def test_a_comparison_is_not_called_fields(
+    make_interlaced: Callable[..., Path], derain: Derain, tmp_path: Path
+) -> None:
+    source, target = (
+        make_interlaced("in.mkv", "libx264", "yuv420p", "tff", False),
+        tmp_path / "out.mkv",
+    )
+    (warning,) = derain(source, target, compare="side").warnings
+    assert "a comparison is written as whole pictures" in warning and "--deinterlace" in warning
+    assert not any(picture.interlaced_frame for picture in pictures(target))
+    assert derain(source, target, overwrite=True, compare="side", deinterlace=True).warnings == []

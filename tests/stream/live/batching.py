@@ -13,7 +13,6 @@ is how `sapnet-stream live` runs.
 """
 
 import argparse
-import csv
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +29,7 @@ from sapnet_stream.networks.folded import FoldedExecutor
 from sapnet_stream.networks.folded_video import FoldedVideo
 from sapnet_stream.networks.openvino import PRECISIONS, OpenVINOExecutor, folded_graph
 from sapnet_stream.networks.weights import load_network, load_video_network
+from tests.stream.live.table import write_table
 
 HEADER = (
     *("network", "other", "dtype", "width", "height", "cameras"),
@@ -183,12 +183,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=21)
     parser.add_argument("--csv", type=Path, default=Path("batching.csv"))
     options = parser.parse_args()
-    with options.csv.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(HEADER)
-        for row in measure(options.runs):
-            writer.writerow(row)
-            print(*row, flush=True)
+    write_table(options.csv, HEADER, measure(options.runs))
 
 
 if __name__ == "__main__":

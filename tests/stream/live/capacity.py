@@ -9,7 +9,6 @@ was derained within the announced age. For each size and rate, cameras are added
 """
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 import av
 
 from tests.stream.live.loopback import Camera, wait_until
+from tests.stream.live.table import write_table
 
 SIZES = ((320, 180), (640, 360), (1280, 720))  # width, height
 RATES = (5, 10, 25)
@@ -182,13 +182,8 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=CAMERAS[-1], metavar="CAMERAS")
     parser.add_argument("--csv", type=Path, default=Path("capacity.csv"))
     options = parser.parse_args()
-    with options.csv.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(HEADER)
-        for row in table(options.seconds, options.most):
-            writer.writerow((*astuple(row), row.sustained))
-            file.flush()
-            print(f"{row}: {'sustained' if row.sustained else 'too many'}", flush=True)
+    rows = table(options.seconds, options.most)
+    write_table(options.csv, HEADER, ((*astuple(row), row.sustained) for row in rows))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ is new; medians. On a GPU, tiles are measured once for ever, at the first size o
 """
 
 import argparse
-import csv
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from sapnet_stream.engine import DerainEngine
 from sapnet_stream.live.shared_engine import SharedEngine, SharedStream
 from sapnet_stream.networks.weights import load_network, load_video_network
 from sapnet_stream.video.frame import Colour, Frame, pixel_layout
+from tests.stream.live.table import write_table
 
 HEADER = (
     *("network", "width", "height"),
@@ -86,12 +86,7 @@ def main() -> None:
     parser.add_argument("--device")
     parser.add_argument("--csv", type=Path, default=Path("new_size.csv"))
     options = parser.parse_args()
-    with options.csv.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(HEADER)
-        for row in table(options.device, options.runs):
-            writer.writerow(row)
-            print(*row, flush=True)
+    write_table(options.csv, HEADER, table(options.device, options.runs))
 
 
 if __name__ == "__main__":
