@@ -109,10 +109,11 @@ class FoldedVideo:
         """The progressive dilated units."""
         x = h
         for first, second in self._units:
-            y = self._attended(first, x)
-            y = self._attended(second, y)
-            x = y.add_(x)
-            rectify(x, out=x)
+            y = self._attended(second, self._attended(first, x)).add_(x)
+            if x is h:
+                # It may be negative; from the second unit on, neither summand is.
+                rectify(y, out=y)
+            x = y
         return x
 
     def _attended(self, conv: ScaledConvolution, x: Tensor) -> Tensor:
