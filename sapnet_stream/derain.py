@@ -228,7 +228,7 @@ def _finish(prepared: PreparedJob, journal: Journal, stop: Stop, stats: list[Sta
 def _warnings(prepared: PreparedJob, journal: Journal, others: OtherStreams) -> list[str]:
     source = prepared.job.source
     warnings = list(others.left_out)
-    damaged = sum(part.damaged for part in journal.parts.values()) + others.damaged
+    damaged = sum(part.damaged for part in journal.parts.values())
     if damaged:
         warnings.append(
             f"{damaged} damaged packets or frames in {source}: the pictures around them may show it"

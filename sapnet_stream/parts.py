@@ -87,7 +87,7 @@ class PartWork:
             try:
                 decoder = self._decoder(first, behind, on_again, pipeline.cancellation.check)
             except NoFrameError:
-                _PartWriter(self, first).finish(first + 1 if behind is None else behind, (0, 0))
+                _PartWriter(self, first).finish(first + 1 if behind is None else behind)
                 if behind is None:
                     self.journal.end(first + 1)
                 return []
@@ -129,7 +129,7 @@ class PartWork:
             with closing(_PartWriter(self, first)) as writer:
                 for frame in items:
                     if writer.is_beyond(frame):
-                        writer.finish(self.number(frame), (decoder.damaged, decoder.retimed))
+                        writer.finish(self.number(frame))
                         if stop.asked:
                             raise Cancelled
                     with _located(frame):
@@ -137,7 +137,8 @@ class PartWork:
                     on_frame()
                     yield
                 count = writer.last + 1 if behind is None else behind
-                writer.finish(count, (decoder.damaged, decoder.retimed))
+                # What is broken behind the last frame belongs to the next, if there is one.
+                writer.finish(count, decoder.damaged if behind is None else 0)
             if behind is None:
                 self.journal.end(count)
 
@@ -193,8 +194,7 @@ class _PartWriter:
         self._work = work
         self._begin = self.last = first
         self._encoder: VideoEncoder | None = None
-        self._faults = (0, 0)
-        self._duration = self._interlaced = 0
+        self._duration = self._damaged = self._retimed = self._interlaced = 0
         # Not every codec fits into NUT; those that do not, fit into QuickTime.
         self._suffix = ".mov" if work.plan.codec == "prores" else ".nut"
 
@@ -206,17 +206,19 @@ class _PartWriter:
         if self._encoder is None:
             path = self._work.journal.path(self._begin, f".{os.getpid()}{self._suffix}")
             self._encoder = VideoEncoder(path, self._work.info, self._work.plan)
+        self._damaged += frame.damaged
+        self._retimed += frame.retimed
         self._interlaced += frame.interlaced
         self._encoder.write(frame)
         self.last = self._work.number(frame)
         self._duration = frame.duration
 
-    def finish(self, behind: int, faults: tuple[int, int]) -> None:
+    def finish(self, behind: int, damaged: int = 0) -> None:
         """Close the part and record it.
 
         Args:
             behind: number of the part to come.
-            faults: frames damaged and retimed since the first part.
+            damaged: packets and frames behind the part's last frame that were broken.
         """
         path = self._work.journal.path(self._begin, self._suffix)
         pts: list[int] = []
@@ -225,10 +227,10 @@ class _PartWriter:
             self._encoder.path.replace(path)
             pts, self._encoder = self._encoder.pts, None
         video = VideoPart(path, np.array(pts, np.int64), self._duration)
-        damaged, retimed = (now - before for now, before in zip(faults, self._faults, strict=True))
-        record = PartRecord(self._begin, behind, video, damaged, retimed, self._interlaced)
-        self._work.journal.add(record)
-        self._begin, self._faults, self._interlaced = behind, faults, 0
+        counts = (self._damaged + damaged, self._retimed, self._interlaced)
+        self._work.journal.add(PartRecord(self._begin, behind, video, *counts))
+        self._begin = behind
+        self._damaged = self._retimed = self._interlaced = 0
 
     def close(self) -> None:
         """Drop a part that is not finished."""

@@ -51,8 +51,7 @@ class VideoDecoder:
         info: of the video stream, known after the first frame was decoded.
         begin_seconds: when the file begins, on its own clock.
         metadata: the video stream's language, title and so on.
-        damaged: packets and frames the decoder reported as broken.
-        retimed: frames whose time was missing or not after the previous one's.
+        damaged: broken packets that no frame tells of yet; at the end, those behind the last.
 
     Raises:
         InputError: the file is missing, unreadable, or has no video that can be decoded.
@@ -74,7 +73,6 @@ class VideoDecoder:
     ) -> None:
         self.path = path
         self._span = span
-        # What is read, and what is counted.
         self._read_span = span.led_by(lead_seconds)
         self._deinterlace = deinterlace
         end = span.end
@@ -83,7 +81,7 @@ class VideoDecoder:
         seeks = span.begin is not None and not careful
         for margin in SEEK_MARGINS_SECONDS if seeks else (None,):
             seek = None if margin is None else (self._read_span.begin or 0) - Fraction(margin)
-            self._pictures = Pictures(path, span, end, seek, hardware, on_again, check)
+            self._pictures = Pictures(path, end, seek, hardware, on_again, check)
             try:
                 self._prepare()
                 if self._pictures.found and self._read_info(margin is None):
@@ -119,7 +117,7 @@ class VideoDecoder:
         yield from self._frames
 
     def _prepare(self) -> None:
-        self._broken = self.retimed = self.decoded = 0
+        self._broken = self._told = self._retimed = self.decoded = 0
         demuxer = self._pictures.demuxer
         self.begin_seconds = demuxer.begin_seconds
         self.metadata = dict(demuxer.video.metadata)
@@ -153,18 +151,23 @@ class VideoDecoder:
 
     @property
     def damaged(self) -> int:
-        return self._broken + self._pictures.damaged
+        return self._broken + self._pictures.damaged - self._told
 
     def _read(self) -> Generator[Frame, None, None]:
         pictures = self._timed_pictures()
         for picture in deinterlaced(pictures) if self._deinterlace else pictures:
-            frame = frame_from(picture, self._info, self._time_base)
+            self._broken += picture.is_corrupt
+            frame = replace(
+                frame_from(picture, self._info, self._time_base),
+                damaged=self.damaged,
+                retimed=self._retimed,
+            )
+            self._told += frame.damaged
+            self._retimed = 0
             begin = self._read_span.begin
             if begin is None or frame.pts * frame.time_base <= begin:
                 self._reached_begin = True
             if is_inside(frame.pts, frame.time_base, self._read_span):
-                inside = is_inside(frame.pts, frame.time_base, self._span)
-                self._broken += inside and picture.is_corrupt
                 yield frame
 
     def _timed_pictures(self) -> Iterator[av.VideoFrame]:
@@ -220,7 +223,7 @@ class VideoDecoder:
         """The picture's own pts, or the next possible one if it has none or goes back."""
         pts = picture.pts if self._timed and picture.pts is not None else picture.dts
         if pts is not None and abs(pts * self._time_base) > MOST_SECONDS:
-            self.retimed += 1
+            self._retimed += 1
             pts = None
         if self._last_pts is None:
             self._last_pts = pts or 0
@@ -229,7 +232,7 @@ class VideoDecoder:
             # A stream without any timestamps is no fault: it runs at its rate.
             pts = self._last_pts + (self._step or round(1 / (self._info.rate * self._time_base)))
         if pts <= self._last_pts:
-            self.retimed += 1
+            self._retimed += 1
             pts = self._last_pts + 1
         self._step = pts - self._last_pts
         self._last_pts = pts

@@ -208,6 +208,8 @@ class Frame:
         keyframe: the source could be cut here.
         interlaced: even and odd rows are two fields, of two moments.
         orientation: how players turn the planes for display.
+        damaged: packets and frames of the source that were broken, since the frame before.
+        retimed: frames whose time was missing or not after the previous one's, likewise.
         picture: the decoded one, whose captions, timecode and field order the encoder hands
             on by painting over it; None for a frame from elsewhere.
     """
@@ -221,6 +223,8 @@ class Frame:
     keyframe: bool = False
     interlaced: bool = False
     orientation: Orientation = AS_STORED
+    damaged: int = 0
+    retimed: int = 0
     picture: "VideoFrame | None" = None
 
     @property

@@ -61,11 +61,6 @@ class OtherStreams:
         self._demuxer.container.close()
 
     @property
-    def damaged(self) -> int:
-        """Places where the demuxer lost its way."""
-        return self._demuxer.damaged
-
-    @property
     def listed(self) -> bool:
         """Whether the header counts the frames, whose times may leave gaps on purpose."""
         return self._demuxer.listed

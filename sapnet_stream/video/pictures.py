@@ -11,9 +11,8 @@ import av
 
 from sapnet_stream.errors import InputError
 from sapnet_stream.video.complaints import complaint_count
-from sapnet_stream.video.demux import Demuxer, Packet, is_inside
+from sapnet_stream.video.demux import Demuxer, Packet
 from sapnet_stream.video.hardware import HardwareDecoder
-from sapnet_stream.video.span import Span
 
 # Slow codecs whose decoders take threads over frames, and name whatever is wrong in FFmpeg's log.
 # VP9's does not always. Others are quick, or fast by slices; AV1's has threads of its own.
@@ -47,7 +46,6 @@ class Pictures:
 
     Args:
         path: a local file.
-        span: damaged packets outside are not counted.
         end_seconds: of the packets to decode; None is the end of the file.
         seek_seconds: begin at a keyframe at or before this time; None is the first packet.
         hardware: decodes the video, always frame by frame; None leaves that to the CPU.
@@ -66,7 +64,6 @@ class Pictures:
     def __init__(
         self,
         path: Path,
-        span: Span,
         end_seconds: Fraction | None,
         seek_seconds: Fraction | None,
         hardware: HardwareDecoder | None,
@@ -74,7 +71,6 @@ class Pictures:
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._path = path
-        self._span = span
         self._end_seconds = end_seconds
         self._seek_seconds = seek_seconds
         self._hardware = hardware
@@ -167,9 +163,7 @@ class Pictures:
                 continue
             except (av.error.FFmpegError, ValueError):  # PyAV 19: no decoder took the header
                 # Decoders recover at the next intact picture.
-                self._broken += packet is None or is_inside(
-                    packet.pts, packet.time_base, self._span
-                )
+                self._broken += 1
                 continue
             yield from pictures
 

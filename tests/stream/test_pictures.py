@@ -95,10 +95,10 @@ def decode(path: Path, count: int, lag: int = 0, **settings: Any) -> Outcome:
             for frame in decoder:
                 marks = (frame.pts, frame.duration, frame.keyframe, frame.interlaced)
                 shapes = tuple(plane.shape for plane in frame.planes)
-                outcome.lines.append((marks, shapes, decoder.damaged, decoder.retimed))
+                outcome.lines.append((marks, shapes, frame.damaged, frame.retimed))
                 samples = [plane.contiguous().numpy().tobytes() for plane in frame.planes]
                 outcome.samples.append(hash(tuple(samples)))
-            outcome.end = (decoder.info, decoder.damaged, decoder.retimed, decoder.decoded)
+            outcome.end = (decoder.info, decoder.damaged, decoder.decoded)
     except (InputError, NoFrameError) as error:
         outcome.end = str(error)
     return outcome

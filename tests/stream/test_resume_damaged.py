@@ -13,6 +13,7 @@ from sapnet_stream.engine import DerainEngine
 from sapnet_stream.job import Job
 from sapnet_stream.stop import Stop
 from sapnet_stream.video.codec import EncoderSettings
+from sapnet_stream.video.demux import Demuxer
 
 Make = Callable[..., Path]
 Read = Callable[[Path], Any]
@@ -85,3 +86,29 @@ def test_pictures_that_follow_a_damaged_keyframe_are_the_same(make_clip: Make, c
     data[begin + 40 : end] = bytes(end - begin - 40)
     clip.write_bytes(data)
     assert check(clip, 75).frames == 100
+
+
+@pytest.mark.parametrize("numbers", [[58, 59], [59, 60], [60, 61], [63]])
+@pytest.mark.parametrize(("name", "codec"), [("in.mov", "mjpeg"), ("in.mp4", "libx264")])
+def test_damage_where_a_job_goes_on_is_counted_once(
+    make_clip: Make, check: Any, name: str, codec: str, numbers: list[int]
+) -> None:
+    pixel_format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    clip = make_clip(name, codec, pixel_format, ticks=range(100), options={"g": "12"})
+    data, packets = bytearray(clip.read_bytes()), positions(clip)
+    for begin, end in (packets[number] for number in numbers):
+        data[begin:end] = bytes(end - begin)
+    clip.write_bytes(data)
+    assert check(clip, 55).warnings[0].startswith(f"{len(numbers)} damaged packets")
+
+
+def test_a_place_that_cannot_be_read_is_counted_once(make_clip: Make, check: Any) -> None:
+    clip = make_clip("in.ivf", "libvpx", ticks=range(100), options={"cpu-used": "8"})
+    data, (begin, _) = bytearray(clip.read_bytes()), positions(clip)[70]
+    # The packet's length.
+    data[begin : begin + 4] = b"\xff" * 4
+    clip.write_bytes(data)
+    demuxer = Demuxer(clip)
+    with demuxer.container:
+        assert len(list(demuxer.packets([demuxer.video]))) < 100
+    assert check(clip, 55).warnings[0].startswith(f"{demuxer.damaged} damaged packets")

@@ -39,10 +39,9 @@ class Unchanged:
 
 
 def decode(path: Path) -> dict[str, Any]:
-    """Times of the frames in seconds, and counts."""
+    """Times of the frames in seconds."""
     with VideoDecoder(path) as decoder:
-        times = [frame.seconds for frame in decoder]
-        return {"times": times, "damaged": decoder.damaged, "retimed": decoder.retimed}
+        return {"times": [frame.seconds for frame in decoder]}
 
 
 def derain(path: Path) -> dict[str, Any]:
