@@ -165,7 +165,9 @@ class VideoDecoder:
             self._told += frame.damaged
             self._retimed = 0
             begin = self._read_span.begin
-            if begin is None or frame.pts * frame.time_base <= begin:
+            seconds = frame.pts * frame.time_base
+            # Missing rows are filled in from the frame before, too.
+            if begin is None or seconds < begin or (seconds == begin and not self._deinterlace):
                 self._reached_begin = True
             if is_inside(frame.pts, frame.time_base, self._read_span):
                 yield frame

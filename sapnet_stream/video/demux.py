@@ -20,8 +20,8 @@ else:
     Packet = av.Packet
 
 # Formats without times or an index: what follows a seek is a guess. AVI's index says when frames
-# were, reading counts those that are there.
-UNTIMED = {"av1", "avi", "dv", "h264", "hevc", "m4v", "mpegvideo", "obu", "yuv4mpegpipe"}
+# were, reading counts those that are there. MPEG program streams may give few pictures a time.
+UNTIMED = {"av1", "avi", "dv", "h264", "hevc", "m4v", "mpeg", "mpegvideo", "obu", "yuv4mpegpipe"}
 
 # A last packet may not say how long it lasts.
 _SLACK_SECONDS = Fraction(1, 10)

@@ -14,7 +14,7 @@ import pytest
 from sapnet_stream.errors import InputError, UsageError
 from sapnet_stream.video.decode import VideoDecoder
 from sapnet_stream.video.demux import Demuxer
-from sapnet_stream.video.span import span_between
+from sapnet_stream.video.span import Span, span_between
 
 Make = Callable[..., Path]
 Read = Callable[[Path], Any]
@@ -44,6 +44,14 @@ def test_a_part_has_exactly_the_frames_between_its_ends(make_clip: Make, suffix:
         ], start
     assert times(clip, None, 0.2) == [t for t in every if t < first + Fraction(1, 5)]
     assert times(clip, 3.9, None) == [t for t in every if t >= first + Fraction(39, 10)]
+
+
+def test_few_times_in_a_program_stream_lose_no_frame_of_a_part(make_clip: Make) -> None:
+    clip = make_clip("in.mpg", "libx264", ticks=range(100), noise=False, options=GROUPS)
+    every = times(clip)
+    for number in (46, 58, 76):
+        with VideoDecoder(clip, Span(every[number])) as decoder:
+            assert [frame.pts * frame.time_base for frame in decoder] == every[number:], number
 
 
 def test_a_part_begins_at_zero_with_its_sound_in_step(

@@ -9,6 +9,9 @@ import av
 import numpy as np
 import pytest
 
+from sapnet_stream.video.decode import VideoDecoder
+from sapnet_stream.video.span import Span
+
 Derain = Callable[..., Any]
 Probe = Callable[..., dict[str, Any]]
 TICK = Fraction(1, 25)
@@ -180,6 +183,19 @@ def test_deinterlaced_parts_are_those_of_the_whole(
     assert len(cut) == 3
     for picture, expected in zip(cut, whole[2:], strict=False):
         assert np.array_equal(picture.to_ndarray(), expected.to_ndarray())
+
+
+def test_a_part_that_begins_at_a_keyframe_is_deinterlaced_with_the_frame_before(
+    make_clip: Callable[..., Path],
+) -> None:
+    options = {"g": "60", "sc_threshold": "0", "bf": "0", "x264-params": "interlaced=1"}
+    source = make_clip("in.ts", "libx264", ticks=range(70), options=options)
+    with VideoDecoder(source, deinterlace=True) as decoder:
+        whole = list(decoder)[60]
+    with VideoDecoder(source, Span(whole.pts * whole.time_base), deinterlace=True) as decoder:
+        part = next(iter(decoder))
+    assert part.pts == whole.pts
+    assert all(a.equal(b) for a, b in zip(part.planes, whole.planes, strict=True))
 
 
 @pytest.fixture
