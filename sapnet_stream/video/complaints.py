@@ -54,17 +54,24 @@ class _Log:
 _LOG = _Log()
 
 
-@contextmanager
-def complaints() -> Iterator[list[str]]:
-    """The warnings and errors of this thread's block, one line each, when it is left."""
-    said: list[str] = []
-    with _LOG.heard():
+def attempt(opening: Callable[[], object]) -> tuple[Exception | None, list[str]]:
+    """Open a decoder or an encoder.
+
+    Returns:
+        Why it did not open, or None; and its warnings and errors, one line each: at least one
+        if it did not.
+    """
+    failure: Exception | None = None
+    with _LOG.heard(), av.logging.Capture() as logs:
         try:
-            with av.logging.Capture() as logs:
-                yield said
-        finally:
-            lines = (text for level, _, text in logs if level <= av.logging.WARNING)
-            said += dict.fromkeys(" ".join(line.split()) for line in lines)
+            opening()
+        except (av.error.FFmpegError, ValueError, OverflowError) as error:
+            failure = error
+    lines = (text for level, _, text in logs if level <= av.logging.WARNING)
+    said = list(dict.fromkeys(" ".join(line.split()) for line in lines))
+    if failure and not said:
+        said.append(getattr(failure, "strerror", str(failure)))
+    return failure, said
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 import difflib
 
-import av
 from av.video.codeccontext import VideoCodecContext
 
 from sapnet_stream.errors import OutputError, UsageError
-from sapnet_stream.video.complaints import complaints
+from sapnet_stream.video.complaints import attempt
 from sapnet_stream.video.info import VideoInfo
 
 # Lists of the wrapped encoder's own options, which add to a default instead of replacing it.
@@ -64,18 +63,12 @@ def check_start(
     context.pix_fmt = pixel_format
     context.time_base, context.framerate = 1 / info.rate, info.rate
     context.options = dict(options)
-    failure = None
-    with complaints() as said:
-        try:
-            context.open()
-        except (av.error.FFmpegError, ValueError, OverflowError) as error:
-            failure = error
+    failure, said = attempt(context.open)
     reasons = [line for line in said if failure or "option" in line.lower()]
-    if failure or reasons:
-        reason = reasons[0] if reasons else getattr(failure, "strerror", str(failure))
+    if reasons:
         given = " ".join(f"{key}={value}" for key, value in options.items())
         raise OutputError(
             f"{name} cannot encode {info.width}x{info.height} {pixel_format} with "
-            f"{given} ({reason.rstrip('.')}): change --preset or --encoder-option, or choose "
+            f"{given} ({reasons[0].rstrip('.')}): change --preset or --encoder-option, or choose "
             "another --codec"
         ) from failure

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import av
 from av.codec.context import CodecContext
 from av.codec.hwaccel import HWAccel, hwdevices_available
 
 from sapnet_stream.errors import UsageError
-from sapnet_stream.video.complaints import complaints
+from sapnet_stream.video.complaints import attempt
 
 # Any codec such hardware knows: making its decoder opens the device.
 _CODEC = "h264"
@@ -37,16 +36,10 @@ class HardwareDecoder:
                 f"--hwaccel {self.name}: this PyAV was built for {', '.join(known)}: choose one of "
                 "them, or leave it out"
             )
-        failure = None
-        with complaints() as said:
-            try:
-                CodecContext.create(_CODEC, "r", hwaccel=self.settings())
-            except (av.error.FFmpegError, ValueError) as error:
-                failure = error
+        failure, said = attempt(lambda: CodecContext.create(_CODEC, "r", hwaccel=self.settings()))
         if failure:
-            reason = said[0] if said else getattr(failure, "strerror", str(failure))
             raise UsageError(
-                f"--hwaccel {self.name} does not start here ({reason.rstrip('.')}): it needs the "
+                f"--hwaccel {self.name} does not start here ({said[0].rstrip('.')}): it needs the "
                 "device and its driver; leave it out to decode on the CPU"
             ) from failure
 
