@@ -22,7 +22,6 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from sapnet_stream.errors import OutputError
@@ -46,12 +45,7 @@ class JsonProgress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Nothing is left open."""
 
     def begin(self, settings: JobSettings, total: int | None, resumed: int = 0) -> None:

@@ -117,7 +117,7 @@ class PreparedJob:
         if count is not None:
             part_end = self.origin + count * self.part_seconds
             end = part_end if end is None else min(end, part_end)
-        with OtherStreams(self.job.source, Span(self.span.begin, end)) as others:
+        with closing(OtherStreams(self.job.source, Span(self.span.begin, end))) as others:
             offset = self.span.begin or Fraction(0)
             join(path, parts, others, self.info, self.plan, self.metadata, offset, check)
         return others

@@ -2,8 +2,6 @@
 
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import av.container
@@ -45,17 +43,6 @@ class VideoEncoder:
         self._frames = 0
         self._container = av.open(f"file:{path}", "w", format=container_format(path))
         self._stream = add_video(self._container, info, plan)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.abort()
 
     def write(self, frame: Frame) -> None:
         """Encode a frame.
