@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_stream.errors import UsageError
+from sapnet_training.command import command
 from sapnet_training.journal import read_log
 from sapnet_training.validation import KINDS
 
@@ -94,29 +95,25 @@ def _effect(whole: list[Scores], scores: list[Scores]) -> str:
     return f"{difference:+.2f} dB" if abs(difference) > spread else "no effect"
 
 
-def main() -> int:
+@command
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sapnet_training.ablations")
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--configs", type=Path, default=Path("configs"), metavar="FOLDER")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("more", nargs="*", help="after --: more options of sapnet-train")
     options = parser.parse_args()
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        results: dict[str, list[Scores]] = {variant: [] for variant in VARIANTS}
-        for variant, seed, folder in run_folders(options.out, options.seeds):
-            if final_scores(folder) is None:
-                train(options.configs, variant, seed, folder, options.more)
-            scores = final_scores(folder)
-            if scores is None:  # stopped by a signal or --max-minutes
-                return 0
-            results[variant].append(scores)
-            (options.out / "table.md").write_text(table(results), encoding="utf-8")
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    options.out.mkdir(parents=True, exist_ok=True)
+    results: dict[str, list[Scores]] = {variant: [] for variant in VARIANTS}
+    for variant, seed, folder in run_folders(options.out, options.seeds):
+        if final_scores(folder) is None:
+            train(options.configs, variant, seed, folder, options.more)
+        scores = final_scores(folder)
+        if scores is None:  # stopped by a signal or --max-minutes
+            return
+        results[variant].append(scores)
+        (options.out / "table.md").write_text(table(results), encoding="utf-8")
     print(table(results), end="")
-    return 0
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sapnet_stream.errors import InputError, SapnetError
+from sapnet_stream.errors import InputError
 from sapnet_stream.still.still import Still
 from sapnet_stream.still.write import encode_still
 from sapnet_stream.target import write_complete
 from sapnet_stream.video.colour import to_rgb
 from sapnet_stream.video.decode import VideoDecoder
 from sapnet_stream.video.frame import Frame
+from sapnet_training.command import command
 from sapnet_training.metrics import luma, psnr
 
 
@@ -49,25 +50,21 @@ def compare(clean: Path, rainy: Path, derained: Path) -> tuple[float, float, Ten
     return float(np.mean(before)), float(np.mean(after)), pairs[len(pairs) * 3 // 4]
 
 
-def main() -> int:
+@command
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sapnet_training.before_after")
     parser.add_argument("clean", type=Path, metavar="CLEAN")
     parser.add_argument("rainy", type=Path, metavar="RAINY")
     parser.add_argument("derained", type=Path, metavar="DERAINED")
     parser.add_argument("--picture", type=Path, metavar="OUT.png")
     options = parser.parse_args()
-    try:
-        before, after, pair = compare(options.clean, options.rainy, options.derained)
-        if options.picture is not None:
-            picture, _ = encode_still(Still(pair.permute(1, 2, 0).numpy()), options.picture)
-            write_complete(options.picture, picture, overwrite=True)
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    before, after, pair = compare(options.clean, options.rainy, options.derained)
+    if options.picture is not None:
+        picture, _ = encode_still(Still(pair.permute(1, 2, 0).numpy()), options.picture)
+        write_complete(options.picture, picture, overwrite=True)
     print(f"PSNR on Y against the dry clip: {before:.2f} dB before, {after:.2f} dB after")
     if options.picture is not None:
         print(f"before and after: {options.picture}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_stream.errors import UsageError
 from sapnet_training import video_evaluate
 from sapnet_training.agreement import Agreement
+from sapnet_training.command import command
 from sapnet_training.data import image_size
 from sapnet_training.derainer import Derained, Derainer, derain_pairs
 from sapnet_training.detection import Detection, Detector, FastestDet, TorchvisionDetector
@@ -168,17 +169,13 @@ def run(options: argparse.Namespace) -> str:
     return "\n\n".join(text)
 
 
-def main() -> int:
+@command
+def main() -> None:
     arguments = sys.argv[1:]
-    try:
-        if arguments[:1] == ["video"]:
-            print(video_evaluate.run(video_evaluate.parser().parse_args(arguments[1:])))
-        else:
-            print(run(_parser().parse_args(arguments)))
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    if arguments[:1] == ["video"]:
+        print(video_evaluate.run(video_evaluate.parser().parse_args(arguments[1:])))
+    else:
+        print(run(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:

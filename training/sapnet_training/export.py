@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sapnet_stream.errors import SapnetError
 from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import find_weights, read_card, save_network
 from sapnet_training.checkpoint import load_checkpoint
+from sapnet_training.command import command
 
 FIRST_DATA = (
     "383 photographs of BSDS500, none of them a scene of Rain100, rained on by "
@@ -64,18 +64,14 @@ def export(checkpoint: Path, out: Path, start: str | None = None) -> str:
     return save_network(out, network, card)
 
 
-def main() -> int:
+@command
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sapnet_training.export")
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.pt")
     parser.add_argument("out", type=Path, metavar="OUT.safetensors")
     parser.add_argument("--start", metavar="WEIGHTS", help="those that the run began with")
     options = parser.parse_args()
-    try:
-        print(export(options.checkpoint, options.out, options.start))
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    print(export(options.checkpoint, options.out, options.start))
 
 
 if __name__ == "__main__":

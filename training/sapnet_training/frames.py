@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sapnet_stream.errors import OutputError, SapnetError, UsageError
+from sapnet_stream.errors import OutputError, UsageError
 from sapnet_training.before_after import rgb_frames
+from sapnet_training.command import command
 from sapnet_training.rain import SyntheticRain
 from sapnet_training.rain_presets import PRESETS
 from sapnet_training.seeds import seeded
@@ -78,7 +79,8 @@ def write_frames(video: Path, folder: Path, every: int, preset: str | None, seed
     return count
 
 
-def main() -> int:
+@command
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sapnet_training.frames")
     parser.add_argument("video", type=Path, metavar="VIDEO")
     parser.add_argument("folder", type=Path, metavar="FOLDER")
@@ -86,15 +88,8 @@ def main() -> int:
     parser.add_argument("--rain", choices=sorted(PRESETS), help="default: none")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    try:
-        count = write_frames(
-            options.video, options.folder, options.every, options.rain, options.seed
-        )
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    count = write_frames(options.video, options.folder, options.every, options.rain, options.seed)
     print(f"{count} frames in {options.folder}")
-    return 0
 
 
 if __name__ == "__main__":

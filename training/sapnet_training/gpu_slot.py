@@ -17,8 +17,9 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
-from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.weights import find_weights
+from sapnet_training.command import command
 from sapnet_training.config import TrainConfig
 from sapnet_training.data import image_files, read_image
 from sapnet_training.image_config import ImageConfig
@@ -169,7 +170,8 @@ def _packed_start(source: str, slot: Path) -> str:
     return f"start{path.suffix}"
 
 
-def main() -> int:
+@command
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sapnet_training.gpu_slot")
     parser.add_argument("config", type=Path, metavar="YAML")
     parser.add_argument("slot", type=Path, metavar="SLOT", help="folder to fill")
@@ -179,27 +181,22 @@ def main() -> int:
     parser.add_argument("--budget-minutes", type=float, help="of all slots together")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     options = parser.parse_intermixed_args()
-    try:
-        if options.minutes <= 0:
-            raise UsageError(f"--minutes must be above 0, got {options.minutes}")
-        root = data_folder()
-        config = load_config(options.config, options.overrides)
-        if isinstance(config, ImageConfig):  # the networks that travel, see WEIGHTS
-            config = replace(config, ubs_backbone="vgg16", lpips_trunk="squeeze")
-        print(pack(options.slot, config, root, root / "weights", options.run))
-        arguments = f"--max-minutes {options.minutes}"
-        if options.budget_minutes is not None:
-            arguments += f" --budget-minutes {options.budget_minutes}"
-        if (options.slot / "run" / "last.pt").exists():
-            arguments += " --resume"
-        elif options.start is not None:
-            arguments += f' --start "$slot/{_packed_start(options.start, options.slot)}"'
-        (options.slot / "train.sh").write_text(SCRIPT.format(options=arguments))
-        print(f"on the GPU machine, in this repository: OUT=FOLDER bash {options.slot}/train.sh")
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    if options.minutes <= 0:
+        raise UsageError(f"--minutes must be above 0, got {options.minutes}")
+    root = data_folder()
+    config = load_config(options.config, options.overrides)
+    if isinstance(config, ImageConfig):  # the networks that travel, see WEIGHTS
+        config = replace(config, ubs_backbone="vgg16", lpips_trunk="squeeze")
+    print(pack(options.slot, config, root, root / "weights", options.run))
+    arguments = f"--max-minutes {options.minutes}"
+    if options.budget_minutes is not None:
+        arguments += f" --budget-minutes {options.budget_minutes}"
+    if (options.slot / "run" / "last.pt").exists():
+        arguments += " --resume"
+    elif options.start is not None:
+        arguments += f' --start "$slot/{_packed_start(options.start, options.slot)}"'
+    (options.slot / "train.sh").write_text(SCRIPT.format(options=arguments))
+    print(f"on the GPU machine, in this repository: OUT=FOLDER bash {options.slot}/train.sh")
 
 
 if __name__ == "__main__":

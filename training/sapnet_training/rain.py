@@ -20,8 +20,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_stream.errors import UsageError
 from sapnet_training.clip import moving_camera, photographs, write_video
+from sapnet_training.command import command
 from sapnet_training.jpeg import compress
 from sapnet_training.rain_presets import PRESETS, RainPreset
 from sapnet_training.streaks import MAX_STREAK_PX, Drops, StreakShape, mask_parts
@@ -174,7 +175,8 @@ def _clip(seconds: float, fps: Fraction, height: int, width: int, seed: int) -> 
         yield torch.cat(rain.fall(clean[None], generator))
 
 
-def main() -> int:
+@command
+def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m sapnet_training.rain",
         description="Writes a clip of a moving camera in falling rain.",
@@ -186,19 +188,14 @@ def main() -> int:
     parser.add_argument("--fps", type=Fraction, default=Fraction(25))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    try:
-        width, height = _size(options.size)
-        if options.seconds <= 0 or options.fps <= 0:
-            raise UsageError("--seconds and --fps must be above 0")
-        scenes = list(_clip(options.seconds, options.fps, height, width, options.seed))
-        rainy, clean = torch.cat(scenes, dim=1)
-        write_video(options.output, rainy, options.fps)
-        if options.clean:
-            write_video(options.clean, clean, options.fps)
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    width, height = _size(options.size)
+    if options.seconds <= 0 or options.fps <= 0:
+        raise UsageError("--seconds and --fps must be above 0")
+    scenes = list(_clip(options.seconds, options.fps, height, width, options.seed))
+    rainy, clean = torch.cat(scenes, dim=1)
+    write_video(options.output, rainy, options.fps)
+    if options.clean:
+        write_video(options.clean, clean, options.fps)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -14,8 +14,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from sapnet_stream.errors import SapnetError
 from sapnet_training.chart import Box, Points, draw_chart
+from sapnet_training.command import command
 from sapnet_training.pairs import find_pairs, read_pair
 from sapnet_training.rain import SyntheticRain
 from sapnet_training.seeds import seeded
@@ -158,17 +158,13 @@ def write_report(path: Path, root: Path, looks: Path | None = None) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+@command
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sapnet_training.rain_report")
     parser.add_argument("picture", type=Path, metavar="OUT.png")
     parser.add_argument("--looks", type=Path, metavar="FOLDER", help="real and synthetic images")
     options = parser.parse_args()
-    try:
-        print(write_report(options.picture, data_folder(), options.looks))
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    print(write_report(options.picture, data_folder(), options.looks))
 
 
 if __name__ == "__main__":

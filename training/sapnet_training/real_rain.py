@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from sapnet_stream.errors import InputError, SapnetError
+from sapnet_stream.errors import InputError
+from sapnet_training.command import command
 from sapnet_training.data import image_files, read_image
 from sapnet_training.derainer import Derainer
 from sapnet_training.sheet import write_sheet
@@ -179,7 +180,8 @@ def run(options: argparse.Namespace) -> str:
     return f"{len(frames)} different frames of {options.folder.name}\n\n{table(clips)}"
 
 
-def main() -> int:
+@command
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sapnet_training.real_rain")
     parser.add_argument("folder", type=Path, metavar="FRAMES", help="consecutive frames")
     parser.add_argument("--weights", nargs="+", metavar="NAME_OR_PATH")
@@ -187,12 +189,7 @@ def main() -> int:
     parser.add_argument(
         "--sheet", type=Path, metavar="FILE", help="two frames in turn, PNG or JPEG"
     )
-    try:
-        print(run(parser.parse_args()))
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    print(run(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from sapnet_stream.errors import SapnetError, UsageError
+from sapnet_stream.errors import UsageError
 from sapnet_training.checkpoint import load_checkpoint, load_weights
+from sapnet_training.command import command
 from sapnet_training.journal import Journal
 from sapnet_training.processes import Processes
 from sapnet_training.recipe import load_config, make_task
@@ -58,7 +59,8 @@ def run(options: argparse.Namespace, began: float) -> None:
     processes.leave()
 
 
-def main() -> int:
+@command
+def main() -> None:
     began = time.monotonic()
     parser = argparse.ArgumentParser(prog="sapnet-train", description="Trains a network.")
     parser.add_argument("--config", type=Path, required=True, metavar="YAML")
@@ -84,12 +86,7 @@ def main() -> int:
         help="ImageNet weights for the losses, NAME.safetensors; default: torchvision downloads",
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value")
-    try:
-        run(parser.parse_intermixed_args(), began)
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    run(parser.parse_intermixed_args(), began)
 
 
 if __name__ == "__main__":

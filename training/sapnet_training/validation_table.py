@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sapnet_stream.errors import InputError, SapnetError
+from sapnet_stream.errors import InputError
+from sapnet_training.command import command
 from sapnet_training.journal import read_log
 from sapnet_training.table import markdown
 
@@ -32,19 +33,15 @@ def validation_table(records: list[dict[str, Any]]) -> str:
     return markdown(("step", "minutes", "loss", *scores), lines)
 
 
-def main() -> int:
+@command
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sapnet_training.validation_table")
     parser.add_argument("log", type=Path, metavar="LOG.jsonl")
     options = parser.parse_args()
-    try:
-        records = read_log(options.log)
-        if not records:
-            raise InputError(f"{options.log} holds no validation: give the log.jsonl of a run")
-        print(validation_table(records))
-    except SapnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    records = read_log(options.log)
+    if not records:
+        raise InputError(f"{options.log} holds no validation: give the log.jsonl of a run")
+    print(validation_table(records))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,22 @@
+"""How the commands of training end."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+
+from sapnet_stream.errors import SapnetError
+
+
+def command(main: Callable[[], None]) -> Callable[[], int]:
+    """Let `main` say a user's mistake in a sentence, and return the exit status."""
+
+    @wraps(main)
+    def run() -> int:
+        try:
+            main()
+        except SapnetError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return error.exit_code
+        return 0
+
+    return run
