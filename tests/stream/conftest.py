@@ -114,6 +114,15 @@ def _add_sounds(container: Any, sounds: Sequence[Sound], seconds: float) -> list
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Frames this small only wait for a second thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def make_clip(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes a small file into the test's folder."""
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +13,9 @@ from sapnet_stream.errors import TooLargeError, UsageError
 from sapnet_stream.networks import SAPNet, SAPNetConfig, load_network
 from sapnet_stream.networks.folded import FoldedExecutor
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Frames this small only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def seeded_network(config: SAPNetConfig | None = None) -> SAPNet:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,29 +10,15 @@ import torch
 
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import TooLargeError, UsageError
-from sapnet_stream.networks import SAPNet, SAPNetConfig, load_network
+from sapnet_stream.networks import SAPNetConfig, load_network
 
 pytest.importorskip("openvino", reason="needs pip install sapnet-stream[openvino]")
 
 from sapnet_stream.networks.folded import FoldedExecutor
 from sapnet_stream.networks.openvino import OpenVINOExecutor
+from tests.stream.test_folded import seeded_network
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Frames this small only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def seeded_network(config: SAPNetConfig | None = None) -> SAPNet:
-    torch.manual_seed(3)
-    network = SAPNet(config).eval().requires_grad_(False)
-    for parameter in network.parameters():
-        parameter.mul_(2)
-    return network
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (17, 33), (37, 50)])

@@ -1,6 +1,5 @@
 """The video network: shapes, state, cuts, and that its folded form is the same function."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,16 +18,9 @@ from sapnet_stream.networks.sapnet_video import (
 )
 from sapnet_stream.networks.weights import load_network, load_video_network, tensors_sha256
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Frames this small only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A network with a memory sees each video's frames in order, and those before a part."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +20,8 @@ from sapnet_stream.preview import preview
 from sapnet_stream.video.codec import EncoderSettings
 from sapnet_stream.video.decode import VideoDecoder
 from sapnet_stream.video.frame import Frame
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 Make = Callable[..., Path]
 Read = Callable[[Path], Any]
@@ -69,15 +71,6 @@ class Watching:
 
     def check_memory(self, height: int, width: int) -> None:
         """Everything fits."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Frames this small only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

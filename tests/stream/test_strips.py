@@ -1,7 +1,5 @@
 """Strips, their padding, and the pool that is known before its convolution."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given
@@ -10,18 +8,9 @@ from torch.nn import functional
 
 from sapnet_stream.networks.strips import Plane, Strips, TapMeans, rectify
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Frames this small only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 DILATIONS = (1, 2, 4, 8, 16)
 
 
