@@ -16,8 +16,6 @@ from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.scaled_convolution import ScaledConvolution
 from sapnet_stream.networks.strips import TapMeans
 
-Stage = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-
 
 class FoldedStage:
     """`SAPNet.stage` with each channel attention inside the convolution before it.

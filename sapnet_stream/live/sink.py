@@ -50,10 +50,10 @@ class Sink:
         self,
         output: Output,
         cancellation: Cancellation,
-        on_event: Callable[[str], None] = lambda _: None,
+        on_event: Callable[[str], None],
         *,
-        cap_seconds: float = 30.0,
-        persist: bool = False,
+        cap_seconds: float,
+        persist: bool,
     ) -> None:
         self.output = output
         self.state = SinkState.WAITING

@@ -37,8 +37,7 @@ class OtherStreams:
         InputError: the file cannot be read.
     """
 
-    def __init__(self, path: Path, span: Span = WHOLE) -> None:
-        self._path = path
+    def __init__(self, path: Path, span: Span) -> None:
         self._span = span
         self._demuxer = Demuxer(path)
         self._copies: dict[int, Stream] = {}

@@ -67,8 +67,8 @@ class Pictures:
         end_seconds: Fraction | None,
         seek_seconds: Fraction | None,
         hardware: HardwareDecoder | None,
-        on_again: Callable[[int, int], None] = lambda *_: None,
-        check: Callable[[], None] = lambda: None,
+        on_again: Callable[[int, int], None],
+        check: Callable[[], None],
     ) -> None:
         self._path = path
         self._end_seconds = end_seconds

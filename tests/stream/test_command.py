@@ -46,8 +46,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 SLOW = slow_program("time.sleep(0.05)")
 
 
-def gray(path: Path, code: int = 100) -> Path:
-    Image.new("RGB", (32, 24), (code, code, code)).save(path)
+def gray(path: Path) -> Path:
+    Image.new("RGB", (32, 24), (100, 100, 100)).save(path)
     return path
 
 

@@ -131,15 +131,12 @@ class Encoder(nn.Module):
 
 
 class ESPNet(nn.Module):
-    """Class scores, [N, CLASSES, H, W], of [N, 3, H, W] normalised BGR, H and W multiples of 8.
+    """Class scores, [N, CLASSES, H, W], of [N, 3, H, W] normalised BGR, H and W multiples of 8."""
 
-    Args:
-        second, third: units at a quarter and an eighth of the size (the paper's alpha 2, 3).
-    """
-
-    def __init__(self, second: int = 2, third: int = 8) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.encoder = Encoder(second, third)
+        # Units at a quarter and an eighth of the size (the paper's alpha 2, 3).
+        self.encoder = Encoder(2, 8)
         self.br = nn.BatchNorm2d(CLASSES, EPS)
         self.up_l3 = nn.Sequential(_doubling())
         self.level3_C = Convolution(131, CLASSES, 1)

@@ -99,7 +99,6 @@ class Proxy:
         stalled: nothing passes, connections stay: half open.
         delay_seconds: each piece of data waits so long.
         garbage: every so many pieces one is overwritten; 0 for none.
-        accepted: connections so far.
         requests: of RTSP that clients have sent.
     """
 
@@ -110,7 +109,6 @@ class Proxy:
         self.stalled = False
         self.delay_seconds = 0.0
         self.garbage = 0
-        self.accepted = 0
         self.requests: list[bytes] = []
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -137,7 +135,6 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client = self.accept()
-                self.accepted += 1
                 server = socket.create_connection(("127.0.0.1", self._target))
                 self._open += [client, server]
                 for one, other in ((client, server), (server, client)):
