@@ -2,8 +2,8 @@
 
     PYTHONPATH=.:kernels python3 kernels/benchmarks/networks.py --out CSV --profiles FOLDER
 
-Contenders hold the same weights and take turns. One whose result is another than the network's
-is named and not timed, and the exit status is 1.
+Contenders hold the same weights and take turns. One that cannot be made, or whose result is
+another than the network's, is named and not timed, and the exit status is 1.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import copy
 import re
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from itertools import cycle
 from pathlib import Path
@@ -171,7 +172,7 @@ def difference(result: Tensor, wanted: Tensor) -> str:
 
 
 def made(reference: Call, contenders: Makers) -> tuple[dict[str, Call], dict[str, str]]:
-    """The contenders; and of those whose pictures are not the reference's, what is wrong.
+    """The contenders; and of those that fail or whose pictures are others, what is wrong.
 
     The reference runs before any is made. Whenever one more is, all are looked at: it may have
     got memory that another still uses.
@@ -180,7 +181,13 @@ def made(reference: Call, contenders: Makers) -> tuple[dict[str, Call], dict[str
     calls: dict[str, Call] = {}
     wrong: dict[str, str] = {}
     for newest, make in contenders.items():
-        calls[newest] = make()
+        try:
+            calls[newest] = make()
+        except Exception as error:  # noqa: BLE001 - printed, and no other's figures are lost
+            traceback.print_exc()
+            first = next(iter(str(error).splitlines()), "")
+            wrong[newest] = f"red, not timed: {type(error).__name__}: {first}"
+            continue
         # In a video the newest shows the first picture, the one before it the second.
         for (name, call), want in zip(reversed(calls.items()), wanted, strict=False):
             why = difference(picture(call), want)
@@ -260,7 +267,7 @@ def main() -> int:
         rows = measure(what, size, (calls, wrong), options.runs, timer)
         results.add(rows)
         red = red or any("red" in str(row.get("note")) for row in rows)
-        if options.profiles and size == SIZES[2] and COMPILED not in calls:
+        if options.profiles and size == SIZES[2] and COMPILED not in contenders and OURS in calls:
             name = re.sub(r"\W+", "_", what).lower()
             profile(calls[OURS], options.profiles / f"{name}.txt")
         calls.clear()
