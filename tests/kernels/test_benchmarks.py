@@ -1,6 +1,7 @@
 """Benchmarks time what is right and report what they timed; how fast it is, is no test."""
 
 import csv
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -283,6 +284,17 @@ def test_pictures_show_the_figures(tmp_path: Path) -> None:
         for bar, y in ((COLOURS[0], 30), (COLOURS[1], 48))
     ]
     assert lengths[0] == pytest.approx(4 * lengths[1], abs=4)
+
+
+def test_pictures_are_drawn_of_the_parts_that_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = result_row("SAPNet, six stages", networks.OURS, 10, 0, 0)
+    path = tmp_path / "results.csv"
+    timing.Results(path, "it", lambda: {"gpu": "a GPU"}).add([ours])
+    monkeypatch.setattr(sys, "argv", ["pictures.py", str(path), str(tmp_path)])
+    assert pictures.main() == 0
+    assert {file.name for file in tmp_path.glob("*.png")} == {"networks.png"}
 
 
 def test_whole_programs(tmp_path: Path) -> None:
