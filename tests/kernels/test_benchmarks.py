@@ -1,7 +1,6 @@
 """Benchmarks time what is right and report what they timed; how fast it is, is no test."""
 
 import csv
-import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -13,10 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from PIL import ImageColor
 from torch import Tensor
 
-from benchmarks import cases, networks, ops, pictures, timing
+from benchmarks import cases, networks, ops, timing
 from sapnet_kernels import launches
 from sapnet_kernels.tile import Tile
 from sapnet_kernels.tuning import runnable
@@ -24,7 +22,6 @@ from sapnet_stream.bench_video import moving_scene
 from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
 from sapnet_stream.networks.sapnet_video import SAPNetVideo, SAPNetVideoConfig
-from sapnet_training.chart import COLOURS
 from sapnet_training.clip import write_video
 
 Timer = Callable[[timing.Call], float]
@@ -251,50 +248,6 @@ def test_what_one_contender_does_to_another_is_named(timer: Timer) -> None:
     assert eager["by"] == networks.EAGER
     assert eager["note"] == f"red, not timed: NaN once '{networks.OURS}' was made"
     assert ours["by"] == ours["baseline"] == networks.OURS and "median" in ours
-
-
-def result_row(what: str, by: str, milliseconds: float, flop: float, size: float) -> pictures.Row:
-    row = {"what": what, "by": by, "median": str(milliseconds), "flop": str(flop)}
-    row |= {"bytes": str(size), "channels": "32", "gpu": "a GPU", "width": "1920", "height": "1080"}
-    return row
-
-
-def test_pictures_show_the_figures(tmp_path: Path) -> None:
-    rows = [
-        result_row(ops.COPY, "PyTorch", 1, 0, 2e9),  # 2 TB/s
-        result_row(ops.PRODUCT, "PyTorch", 1, 4e11, 1e8),  # 400 TFLOP/s
-        result_row("cell", ops.OURS, 1, 1e11, 1e9),
-        result_row("cell", ops.PYTORCH, 4, 1e11, 1e9),
-        result_row("SAPNet, six stages", networks.EAGER, 40, 0, 0),
-        result_row("SAPNet, six stages", networks.OURS, 10, 0, 0),
-    ]
-    path = tmp_path / "results.csv"
-    timing.Results(path, "it", lambda: {"gpu": "a GPU"}).add(rows)
-    read = pictures.read(path)
-    colour = ImageColor.getrgb(COLOURS[0])
-    roofline = pictures.roofline(read)
-    for teraflops, seen in ((100, colour), (25, (255, 255, 255))):
-        x, y = pictures.place(100, teraflops)
-        assert roofline.getpixel((round(x), round(y))) == seen
-    x, y = pictures.place(20, 40)
-    assert roofline.getpixel((round(x), round(y))) == (0, 0, 0)
-    bars = pictures.bars(read)
-    lengths = [
-        sum(bars.getpixel((x, y)) == ImageColor.getrgb(bar) for x in range(bars.width))
-        for bar, y in ((COLOURS[0], 30), (COLOURS[1], 48))
-    ]
-    assert lengths[0] == pytest.approx(4 * lengths[1], abs=4)
-
-
-def test_pictures_are_drawn_of_the_parts_that_ran(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ours = result_row("SAPNet, six stages", networks.OURS, 10, 0, 0)
-    path = tmp_path / "results.csv"
-    timing.Results(path, "it", lambda: {"gpu": "a GPU"}).add([ours])
-    monkeypatch.setattr(sys, "argv", ["pictures.py", str(path), str(tmp_path)])
-    assert pictures.main() == 0
-    assert {file.name for file in tmp_path.glob("*.png")} == {"networks.png"}
 
 
 def test_whole_programs(tmp_path: Path) -> None:
