@@ -13,9 +13,10 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -50,6 +51,7 @@ RECORDED = "as written, float16 channels last, CUDA graph"
 FOLDED = "folded, float16 channels last, CUDA graph"
 COMPILED = "folded, float16, torch.compile max-autotune, CUDA graph"
 OURS = "fused, float16"
+T = TypeVar("T")
 Makers = Mapping[str, Callable[[], Call]]
 Add = Callable[[str, str, Call, Makers], None]
 # Of torch.compile: the graph is ours to record.
@@ -79,7 +81,7 @@ def image_contenders(network: SAPNet, image: Tensor, compiling: bool) -> Makers:
         return lambda: executor(image)
 
     others = {COMPILED: compiled} if compiling else {RECORDED: as_written, FOLDED: folded}
-    return {EAGER: lambda: as_installed(lambda: network(image)), **others, OURS: fused}
+    return {EAGER: lambda: partial(untuned, lambda: network(image)), **others, OURS: fused}
 
 
 def step_contenders(network: SAPNetVideo, inputs: tuple[Tensor, ...], compiling: bool) -> Makers:
@@ -107,14 +109,14 @@ def step_contenders(network: SAPNetVideo, inputs: tuple[Tensor, ...], compiling:
         return lambda: executor.step(*narrow)
 
     others = {COMPILED: compiled} if compiling else {RECORDED: as_written, FOLDED: folded}
-    return {EAGER: lambda: as_installed(lambda: network.step(*inputs)), **others, OURS: fused}
+    return {EAGER: lambda: partial(untuned, lambda: network.step(*inputs)), **others, OURS: fused}
 
 
 def stream_contenders(network: SAPNetVideo, frames: list[Tensor]) -> Makers:
     """The same for a frame of a video whose memory is full: with following the camera too."""
     device = frames[0].device
     return {
-        EAGER: lambda: as_installed(played(network, frames)),
+        EAGER: lambda: partial(untuned, untuned(lambda: played(network, frames))),
         FOLDED.removesuffix(", CUDA graph"): lambda: played(
             FoldedVideo(network, device=device, dtype=HALF), frames
         ),
@@ -131,16 +133,16 @@ def played(executor: FrameExecutor | SAPNetVideo, frames: list[Tensor]) -> Call:
     return lambda: stream(next(shown))
 
 
-def as_installed(call: Call) -> Call:
-    """Without what someone who takes a network as it is would have to know."""
+def untuned(work: Callable[[], T]) -> T:
+    """What `work` returns, without what someone who takes a network as it is would have to know.
 
-    def run() -> object:
-        torch.backends.cudnn.benchmark = False
-        result = call()
+    How cuDNN computes a layer it decides when it first does, and keeps to that whoever asks next.
+    """
+    torch.backends.cudnn.benchmark = False
+    try:
+        return work()
+    finally:
         torch.backends.cudnn.benchmark = True
-        return result
-
-    return run
 
 
 def step_inputs(network: SAPNetVideo, frame: Tensor) -> tuple[Tensor, ...]:
@@ -239,14 +241,15 @@ def measured_size(
     width, height = map(int, size.split("x"))
     frames = [frame.cuda() for frame in moving_scene(height, width, STEP_PX)]
     still, video = networks
-    image, inputs = frames[0], step_inputs(video, frames[0])
+    image, inputs = frames[0], untuned(lambda: step_inputs(video, frames[0]))
     contenders = image_contenders(still, image, compiling)
     add("SAPNet, six stages", size, lambda: still(image), contenders)
     contenders = step_contenders(video, inputs, compiling)
     add("SAPNetVideo, step", size, lambda: video.step(*inputs), contenders)
     if not compiling:
         contenders = stream_contenders(video, frames)
-        add("SAPNetVideo, frame of a video", size, played(video, frames), contenders)
+        reference = untuned(lambda: played(video, frames))
+        add("SAPNetVideo, frame of a video", size, reference, contenders)
 
 
 def main() -> int:

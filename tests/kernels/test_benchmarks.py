@@ -203,6 +203,32 @@ def test_every_network_is_the_one_it_is_measured_against(
         assert ours == [name for name in makers if name != networks.OURS]
 
 
+def test_a_network_as_written_runs_as_installed_from_the_first_time_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(networks, "LONG", 1)
+    monkeypatch.setattr(Tensor, "cuda", lambda tensor: tensor)
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    still, video = SAPNet(SAPNetConfig(dilations=(2,), stages=1)), SAPNetVideo()
+    seen: set[bool] = set()
+
+    def looked(*_: object) -> None:
+        # What is computed without TF32 cuDNN decides for itself.
+        if cudnn.allow_tf32:
+            seen.add(cudnn.benchmark)
+
+    def add(what: str, size: str, reference: timing.Call, makers: networks.Makers) -> None:
+        del what, size
+        networks.picture(reference)
+        makers[networks.EAGER]()()
+
+    for network in (still, video):
+        network.conv0.register_forward_pre_hook(looked)
+    networks.measured_size("16x8", False, (still, video), add)
+    assert seen == {False} and cudnn.benchmark
+
+
 @pytest.mark.parametrize(("noise", "why"), [(0.01, "40.0 dB"), (torch.nan, "NaN")])
 def test_a_network_that_is_another_is_not_timed(noise: float, why: str, timer: Timer) -> None:
     picture = torch.rand(1, 3, 8, 8)
