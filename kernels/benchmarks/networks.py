@@ -87,7 +87,9 @@ def image_contenders(network: SAPNet, image: Tensor, compiling: bool) -> Makers:
 def step_contenders(network: SAPNetVideo, inputs: tuple[Tensor, ...], compiling: bool) -> Makers:
     """The same for one step of the video network; see `SAPNetVideo.step`."""
     frame, past, seen, h, c = inputs
-    narrow = frame, past, seen, h.to(HALF), c
+    # As each of them leaves its state.
+    last = torch.channels_last
+    narrow = frame, past, seen, h.to(HALF, memory_format=last), c.contiguous(memory_format=last)
 
     def as_written() -> Call:
         half = copy.deepcopy(network).to(HALF).to(memory_format=torch.channels_last)

@@ -203,6 +203,21 @@ def test_every_network_is_the_one_it_is_measured_against(
         assert ours == [name for name in makers if name != networks.OURS]
 
 
+@pytest.mark.usefixtures("timer")
+def test_a_step_takes_a_state_as_it_leaves_it(frames: list[Tensor]) -> None:
+    video = SAPNetVideo(SAPNetVideoConfig(dilations=(2,))).to(frames[0].device)
+    inputs = networks.step_inputs(video, frames[0])
+    makers = networks.step_contenders(video, inputs, compiling=False)
+    for by, layout in (
+        (networks.EAGER, torch.contiguous_format),
+        (networks.RECORDED, torch.channels_last),
+        (networks.FOLDED, torch.channels_last),
+    ):
+        result = makers[by]()()
+        assert isinstance(result, tuple)
+        assert all(state.is_contiguous(memory_format=layout) for state in result[1:]), by
+
+
 def test_a_network_as_written_runs_as_installed_from_the_first_time_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
