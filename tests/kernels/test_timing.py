@@ -1,6 +1,7 @@
 """Contenders take turns, what is recorded stays whole, and results say what they hold for."""
 
 import csv
+import os
 import weakref
 from contextlib import nullcontext
 from functools import partial
@@ -60,3 +61,21 @@ def test_results_are_appended_with_what_they_hold_for(tmp_path: Path) -> None:
     for row in rows:
         assert (row["gpu"], row["sm_mhz"], row["command"]) == ("one", "1980", "python3 it")
         assert row["date"] and row["torch"] and row["triton"]
+
+
+@pytest.mark.parametrize(
+    ("script", "wanted"),
+    [
+        ("echo 580.1, 1980, 3201", {"driver": "580.1", "sm_mhz": "1980", "memory_mhz": "3201"}),
+        ("echo no driver; exit 9", {}),
+    ],
+)
+def test_clocks_are_told_where_they_can_be_asked_for(
+    script: str, wanted: timing.Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    assert timing.gpu_state() == {"gpu": "a GPU", **wanted}
