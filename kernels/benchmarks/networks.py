@@ -159,7 +159,7 @@ def step_inputs(network: SAPNetVideo, frame: Tensor) -> tuple[Tensor, ...]:
 
 def picture(call: Call) -> Tensor:
     """A contender's picture, without TF32, on the host, where no kernel can write."""
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
         result = call()
     first = result[0] if isinstance(result, tuple) else result
     assert isinstance(first, Tensor)

@@ -176,9 +176,7 @@ def test_a_network_as_written_runs_as_installed_from_the_first_time_on(
     seen: set[bool] = set()
 
     def looked(*_: object) -> None:
-        # What is computed without TF32 cuDNN decides for itself.
-        if cudnn.allow_tf32:
-            seen.add(cudnn.benchmark)
+        seen.add(cudnn.benchmark)
 
     def add(what: str, size: str, reference: timing.Call, makers: networks.Makers) -> None:
         del what, size
