@@ -175,6 +175,15 @@ def difference(result: Tensor, wanted: Tensor) -> str:
     return "" if decibels >= LEAST_DB else f"{decibels:.1f} dB"
 
 
+def tried(work: Callable[[], T]) -> tuple[T | None, str]:
+    """What `work` returns; or None and how it failed, which costs no other its figures."""
+    try:
+        return work(), ""
+    except Exception as error:  # noqa: BLE001 - printed, and told in the results
+        traceback.print_exc()
+        return None, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
 def made(reference: Call, contenders: Makers) -> tuple[dict[str, Call], dict[str, str]]:
     """The contenders; and of those that fail or whose pictures are others, what is wrong.
 
@@ -185,16 +194,15 @@ def made(reference: Call, contenders: Makers) -> tuple[dict[str, Call], dict[str
     calls: dict[str, Call] = {}
     wrong: dict[str, str] = {}
     for newest, make in contenders.items():
-        try:
-            calls[newest] = make()
-        except Exception as error:  # noqa: BLE001 - printed, and no other's figures are lost
-            traceback.print_exc()
-            first = next(iter(str(error).splitlines()), "")
-            wrong[newest] = f"red, not timed: {type(error).__name__}: {first}"
+        call, why = tried(make)
+        if call is None:
+            wrong[newest] = f"red, not timed: {why}"
             continue
+        calls[newest] = call
         # In a video the newest shows the first picture, the one before it the second.
         for (name, call), want in zip(reversed(calls.items()), wanted, strict=False):
-            why = difference(picture(call), want)
+            shown, why = tried(partial(picture, call))
+            why = why if shown is None else difference(shown, want)
             once = "" if name == newest else f" once '{newest}' was made"
             if why:
                 wrong.setdefault(name, f"red, not timed: {why}{once}")
@@ -272,7 +280,8 @@ def main() -> int:
         rows = measure(what, size, (calls, wrong), options.runs, timer)
         results.add(rows)
         red = red or any("red" in str(row.get("note")) for row in rows)
-        if options.profiles and size == SIZES[2] and COMPILED not in contenders and OURS in calls:
+        whole = COMPILED not in contenders and OURS not in wrong
+        if options.profiles and size == SIZES[2] and whole:
             name = re.sub(r"\W+", "_", what).lower()
             profile(calls[OURS], options.profiles / f"{name}.txt")
         calls.clear()
