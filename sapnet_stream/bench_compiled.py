@@ -84,9 +84,11 @@ def compiled_network(
     stage = torch.compile(folded.__call__, mode=mode, dynamic=False, fullgraph=True)
     shape = (1, network.config.channels, *size)
     zeros = torch.zeros(shape, device=image.device).contiguous(memory_format=torch.channels_last)
+    # None is another: of two that are one the compiler would make code of its own.
+    first = image.clone(), zeros.to(dtype, copy=True), zeros
 
     def run() -> Tensor:
-        estimate, h, c = image, zeros.to(dtype), zeros
+        estimate, h, c = first
         for _ in range(network.config.stages):
             estimate, h, c = stage(image, estimate, h, c)
         return estimate

@@ -70,7 +70,7 @@ pictures() {
 
 for part in ${PARTS:-networks tests compiled programs slots ops pictures}; do
     began=$SECONDS
-    "$part"
+    "$part" || red=1
     echo "$part: $((SECONDS - began)) s" | tee -a "$OUT/benchmarks.txt"
 done
 exit $red

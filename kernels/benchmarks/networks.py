@@ -2,8 +2,8 @@
 
     PYTHONPATH=.:kernels python3 kernels/benchmarks/networks.py --out CSV --profiles FOLDER
 
-Contenders hold the same weights and take turns. One whose result is another than the network's
-is named and not timed, and the exit status is 1.
+Contenders hold the same weights and take turns. One that cannot be made, or whose result is
+another than the network's, is named and not timed, and the exit status is 1.
 """
 
 import argparse
@@ -11,10 +11,12 @@ import copy
 import re
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -49,6 +51,7 @@ RECORDED = "as written, float16 channels last, CUDA graph"
 FOLDED = "folded, float16 channels last, CUDA graph"
 COMPILED = "folded, float16, torch.compile max-autotune, CUDA graph"
 OURS = "fused, float16"
+T = TypeVar("T")
 Makers = Mapping[str, Callable[[], Call]]
 Add = Callable[[str, str, Call, Makers], None]
 # Of torch.compile: the graph is ours to record.
@@ -78,13 +81,15 @@ def image_contenders(network: SAPNet, image: Tensor, compiling: bool) -> Makers:
         return lambda: executor(image)
 
     others = {COMPILED: compiled} if compiling else {RECORDED: as_written, FOLDED: folded}
-    return {EAGER: lambda: as_installed(lambda: network(image)), **others, OURS: fused}
+    return {EAGER: lambda: partial(untuned, lambda: network(image)), **others, OURS: fused}
 
 
 def step_contenders(network: SAPNetVideo, inputs: tuple[Tensor, ...], compiling: bool) -> Makers:
     """The same for one step of the video network; see `SAPNetVideo.step`."""
     frame, past, seen, h, c = inputs
-    narrow = frame, past, seen, h.to(HALF), c
+    # As each of them leaves its state.
+    last = torch.channels_last
+    narrow = frame, past, seen, h.to(HALF, memory_format=last), c.contiguous(memory_format=last)
 
     def as_written() -> Call:
         half = copy.deepcopy(network).to(HALF).to(memory_format=torch.channels_last)
@@ -106,14 +111,14 @@ def step_contenders(network: SAPNetVideo, inputs: tuple[Tensor, ...], compiling:
         return lambda: executor.step(*narrow)
 
     others = {COMPILED: compiled} if compiling else {RECORDED: as_written, FOLDED: folded}
-    return {EAGER: lambda: as_installed(lambda: network.step(*inputs)), **others, OURS: fused}
+    return {EAGER: lambda: partial(untuned, lambda: network.step(*inputs)), **others, OURS: fused}
 
 
 def stream_contenders(network: SAPNetVideo, frames: list[Tensor]) -> Makers:
     """The same for a frame of a video whose memory is full: with following the camera too."""
     device = frames[0].device
     return {
-        EAGER: lambda: as_installed(played(network, frames)),
+        EAGER: lambda: partial(untuned, untuned(lambda: played(network, frames))),
         FOLDED.removesuffix(", CUDA graph"): lambda: played(
             FoldedVideo(network, device=device, dtype=HALF), frames
         ),
@@ -130,16 +135,16 @@ def played(executor: FrameExecutor | SAPNetVideo, frames: list[Tensor]) -> Call:
     return lambda: stream(next(shown))
 
 
-def as_installed(call: Call) -> Call:
-    """Without what someone who takes a network as it is would have to know."""
+def untuned(work: Callable[[], T]) -> T:
+    """What `work` returns, without what someone who takes a network as it is would have to know.
 
-    def run() -> object:
-        torch.backends.cudnn.benchmark = False
-        result = call()
+    How cuDNN computes a layer it decides when it first does, and keeps to that whoever asks next.
+    """
+    torch.backends.cudnn.benchmark = False
+    try:
+        return work()
+    finally:
         torch.backends.cudnn.benchmark = True
-        return result
-
-    return run
 
 
 def step_inputs(network: SAPNetVideo, frame: Tensor) -> tuple[Tensor, ...]:
@@ -154,7 +159,7 @@ def step_inputs(network: SAPNetVideo, frame: Tensor) -> tuple[Tensor, ...]:
 
 def picture(call: Call) -> Tensor:
     """A contender's picture, without TF32, on the host, where no kernel can write."""
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
         result = call()
     first = result[0] if isinstance(result, tuple) else result
     assert isinstance(first, Tensor)
@@ -170,8 +175,17 @@ def difference(result: Tensor, wanted: Tensor) -> str:
     return "" if decibels >= LEAST_DB else f"{decibels:.1f} dB"
 
 
+def tried(work: Callable[[], T]) -> tuple[T | None, str]:
+    """What `work` returns; or None and how it failed, which costs no other its figures."""
+    try:
+        return work(), ""
+    except Exception as error:  # noqa: BLE001 - printed, and told in the results
+        traceback.print_exc()
+        return None, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
 def made(reference: Call, contenders: Makers) -> tuple[dict[str, Call], dict[str, str]]:
-    """The contenders; and of those whose pictures are not the reference's, what is wrong.
+    """The contenders; and of those that fail or whose pictures are others, what is wrong.
 
     The reference runs before any is made. Whenever one more is, all are looked at: it may have
     got memory that another still uses.
@@ -180,10 +194,15 @@ def made(reference: Call, contenders: Makers) -> tuple[dict[str, Call], dict[str
     calls: dict[str, Call] = {}
     wrong: dict[str, str] = {}
     for newest, make in contenders.items():
-        calls[newest] = make()
+        call, why = tried(make)
+        if call is None:
+            wrong[newest] = f"red, not timed: {why}"
+            continue
+        calls[newest] = call
         # In a video the newest shows the first picture, the one before it the second.
         for (name, call), want in zip(reversed(calls.items()), wanted, strict=False):
-            why = difference(picture(call), want)
+            shown, why = tried(partial(picture, call))
+            why = why if shown is None else difference(shown, want)
             once = "" if name == newest else f" once '{newest}' was made"
             if why:
                 wrong.setdefault(name, f"red, not timed: {why}{once}")
@@ -232,14 +251,15 @@ def measured_size(
     width, height = map(int, size.split("x"))
     frames = [frame.cuda() for frame in moving_scene(height, width, STEP_PX)]
     still, video = networks
-    image, inputs = frames[0], step_inputs(video, frames[0])
+    image, inputs = frames[0], untuned(lambda: step_inputs(video, frames[0]))
     contenders = image_contenders(still, image, compiling)
     add("SAPNet, six stages", size, lambda: still(image), contenders)
     contenders = step_contenders(video, inputs, compiling)
     add("SAPNetVideo, step", size, lambda: video.step(*inputs), contenders)
     if not compiling:
         contenders = stream_contenders(video, frames)
-        add("SAPNetVideo, frame of a video", size, played(video, frames), contenders)
+        reference = untuned(lambda: played(video, frames))
+        add("SAPNetVideo, frame of a video", size, reference, contenders)
 
 
 def main() -> int:
@@ -260,7 +280,8 @@ def main() -> int:
         rows = measure(what, size, (calls, wrong), options.runs, timer)
         results.add(rows)
         red = red or any("red" in str(row.get("note")) for row in rows)
-        if options.profiles and size == SIZES[2] and COMPILED not in calls:
+        whole = COMPILED not in contenders and OURS not in wrong
+        if options.profiles and size == SIZES[2] and whole:
             name = re.sub(r"\W+", "_", what).lower()
             profile(calls[OURS], options.profiles / f"{name}.txt")
         calls.clear()

@@ -1,5 +1,7 @@
 """Pictures of a results file: a roofline of the ops, and bars of the networks per resolution.
 
+Of what is not in the file, as not all was measured, there is none.
+
 PYTHONPATH=kernels:training:. python3 kernels/benchmarks/pictures.py RESULTS.csv FOLDER
 """
 
@@ -19,6 +21,8 @@ Row = dict[str, str]
 ROOFLINE = Box(60, 40, 700, 360)
 INTENSITY, TERAFLOPS = (1.0, 4096.0), (0.5, 2048.0)
 BAR_PX, NAME_PX, BARS_PX = 18, 330, 420
+NETWORK = "SAPNet"
+"""What the rows of networks begin with."""
 
 
 def read(path: Path) -> list[Row]:
@@ -92,7 +96,7 @@ def bars(rows: Sequence[Row]) -> Image.Image:
     """Milliseconds of a frame, each contender at each resolution, every group to its own scale."""
     groups: dict[str, dict[str, Row]] = {}
     for row in rows:
-        if row["what"].startswith("SAPNet") and row["median"]:
+        if row["what"].startswith(NETWORK) and row["median"]:
             title = f"{row['what']}, {row['width']}x{row['height']}"
             groups.setdefault(title, {})[row["by"]] = row
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
@@ -121,8 +125,11 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
     rows = read(options.results)
-    roofline(rows).save(options.folder / "roofline.png")
-    bars(rows).save(options.folder / "networks.png")
+    measured = {row["what"] for row in rows}
+    if {COPY, PRODUCT} <= measured:
+        roofline(rows).save(options.folder / "roofline.png")
+    if any(what.startswith(NETWORK) for what in measured):
+        bars(rows).save(options.folder / "networks.png")
     return 0
 
 

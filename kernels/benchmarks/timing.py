@@ -109,15 +109,18 @@ def free_memory() -> None:
 
 
 def gpu_state() -> Row:
-    """The GPU and, where `nvidia-smi` is, its driver and its clocks now, right after work."""
+    """The GPU and, where `nvidia-smi` works, its driver and its clocks now, right after work."""
     state: Row = {"gpu": torch.cuda.get_device_name()}
     program = shutil.which("nvidia-smi")
     if program is None:
         return state
     query = "--query-gpu=driver_version,clocks.sm,clocks.mem"
     command = [program, query, "--format=csv,noheader,nounits", "--id=0"]
-    line = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    values = (value.strip() for value in line.split(","))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        # No reason to lose what was measured.
+        return state
+    values = (value.strip() for value in done.stdout.split(","))
     return state | dict(zip(("driver", "sm_mhz", "memory_mhz"), values, strict=True))
 
 

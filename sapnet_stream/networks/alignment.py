@@ -91,13 +91,13 @@ def unit_spectrum(pictures: Tensor, share: float = 1.0) -> Tensor:
 def _window_and_low_pass(
     height: int, width: int, share: float, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    # They outlive the inference that first asks for them.
+    # They outlive the inference that first asks for them, and streams of a GPU share them: a copy
+    # from the CPU is there when it returns, what a stream computes is not yet there for another.
     with torch.inference_mode(False):
-        window = torch.hann_window(height, False, device=device)[:, None]
-        window = window * torch.hann_window(width, False, device=device)
-        fy = torch.fft.fftfreq(height, device=device)[:, None]
-        fx = torch.fft.rfftfreq(width, device=device)
-        return window, torch.exp(-(share**2) * (fy**2 + fx**2) / (2 * PASS_BAND**2))
+        window = torch.hann_window(height, False)[:, None] * torch.hann_window(width, False)
+        fy, fx = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)
+        low_pass = torch.exp(-(share**2) * (fy**2 + fx**2) / (2 * PASS_BAND**2))
+        return window.to(device), low_pass.to(device)
 
 
 def correlation_peaks(surface: Tensor) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,8 @@ class Graph:
     ) -> None:
         self._inputs = tuple(tensor.clone() for tensor in inputs)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(inputs[0].device):
+        # Set back even where a recording fails: PyTorch's own context then leaves its stream set.
+        with torch.cuda.stream(torch.cuda.current_stream(inputs[0].device)):
             # Kernels are compiled and loaded before, which cannot be recorded.
             function(*self._inputs)
             stream = _stream(inputs[0].device)

@@ -9,6 +9,7 @@ Equations: ITU-T H.273 section 8.3. Shapes: H height, W width.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -115,7 +116,7 @@ def _rgb(planes: list[Tensor], layout: PixelLayout, colour: Colour) -> Tensor:
     chroma = torch.stack(planes[1:]).sub_(2 ** (layout.bits - 1)).div_(chroma_scale)
     # Mixing at chroma resolution first, black's code included, leaves one addition per
     # full-resolution sample.
-    mixed = torch.einsum("kc,chw->khw", _rgb_from_chroma(colour).to(luma.device), chroma)
+    mixed = torch.einsum("kc,chw->khw", _rgb_from_chroma(colour, luma.device), chroma)
     mixed -= offset / luma_scale
     # By whole samples: a last one that is cut short must not stretch the others.
     steps = (float(layout.chroma_rows), float(layout.chroma_columns))
@@ -158,12 +159,16 @@ def _ycbcr_from_rgb(colour: Colour) -> list[tuple[float, float, float]]:
     ]
 
 
-def _rgb_from_chroma(colour: Colour) -> Tensor:
+@lru_cache(maxsize=16)
+def _rgb_from_chroma(colour: Colour, device: torch.device) -> Tensor:
     """[3, 2]: what Cb and Cr add to R', G', B' at equal Y'."""
     kr, kb = colour.kr, colour.kb
     kg = 1 - kr - kb
     blue, red = 2 * (1 - kb), 2 * (1 - kr)
-    return torch.tensor([[0.0, red], [-kb / kg * blue, -kr / kg * red], [blue, 0.0]])
+    rows = [[0.0, red], [-kb / kg * blue, -kr / kg * red], [blue, 0.0]]
+    # Sent once: each time, the host would wait for the device. It outlives the inference.
+    with torch.inference_mode(False):
+        return torch.tensor(rows).to(device)
 
 
 def _mix(rgb: Tensor, weights: tuple[float, float, float], scale: float) -> Tensor:

@@ -1,21 +1,15 @@
-"""Benchmarks time what is right and report what they timed; how fast it is, is no test."""
+"""Benchmarks time what is right and say what is not; how fast it is, is no test."""
 
-import csv
-import weakref
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from PIL import ImageColor
 from torch import Tensor
 
-from benchmarks import cases, networks, ops, pictures, timing
+from benchmarks import cases, networks, ops, timing
 from sapnet_kernels import launches
 from sapnet_kernels.tile import Tile
 from sapnet_kernels.tuning import runnable
@@ -23,7 +17,6 @@ from sapnet_stream.bench_video import moving_scene
 from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
 from sapnet_stream.networks.sapnet_video import SAPNetVideo, SAPNetVideoConfig
-from sapnet_training.chart import COLOURS
 from sapnet_training.clip import write_video
 
 Timer = Callable[[timing.Call], float]
@@ -53,54 +46,6 @@ def timer(monkeypatch: pytest.MonkeyPatch) -> Timer:
         return float(count)
 
     return measure
-
-
-def test_spread_and_ratio() -> None:
-    assert timing.spread([5, 1, 2, 4, 3]) == {"median": "3", "p20": "1.8", "p80": "4.2"}
-    # Pair by pair: 8 / 4, 1 / 1, 3 / 1; of the medians it would be 3.
-    assert timing.ratio([8, 1, 3], [4, 1, 1]) == "2.00"
-
-
-def test_a_recording_keeps_what_it_works_with(
-    device: torch.device, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if device.type == "cpu":
-        monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
-        monkeypatch.setattr(torch.cuda, "graph", nullcontext)
-    weight = torch.ones(1000, device=device)
-    kept = weakref.ref(weight)
-    call = timing.recorded(partial(torch.mul, weight, 2))
-    del weight
-    assert kept() is not None
-    # What is free is handed out again.
-    others = [torch.full((1000,), torch.nan, device=device) for _ in range(9)]
-    result = call()
-    assert isinstance(result, Tensor) and result.eq(2).all() and others
-
-
-def test_contenders_take_turns_and_the_first_round_does_not_count() -> None:
-    order: list[str] = []
-    calls = {name: partial(order.append, name) for name in "ab"}
-
-    def measure(call: timing.Call) -> float:
-        call()
-        return float(len(order))
-
-    assert timing.in_turn(calls, 2, measure) == {"a": [3, 5], "b": [4, 6]}
-    assert "".join(order) == "ababab"
-
-
-def test_results_are_appended_with_what_they_hold_for(tmp_path: Path) -> None:
-    path, state = tmp_path / "gpu.csv", {"gpu": "one", "sm_mhz": 1980}
-    for what in ("first", "second"):
-        timing.Results(path, "python3 it", lambda: state).add([{"what": what, "median": "3"}])
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["what"] for row in rows] == ["first", "second"]
-    for row in rows:
-        assert (row["gpu"], row["sm_mhz"], row["command"]) == ("one", "1980", "python3 it")
-        assert row["date"] and row["torch"] and row["triton"]
 
 
 def test_every_op_is_right_and_does_what_its_baseline_does(
@@ -205,6 +150,45 @@ def test_every_network_is_the_one_it_is_measured_against(
         assert ours == [name for name in makers if name != networks.OURS]
 
 
+@pytest.mark.usefixtures("timer")
+def test_a_step_takes_a_state_as_it_leaves_it(frames: list[Tensor]) -> None:
+    video = SAPNetVideo(SAPNetVideoConfig(dilations=(2,))).to(frames[0].device)
+    inputs = networks.step_inputs(video, frames[0])
+    makers = networks.step_contenders(video, inputs, compiling=False)
+    for by, layout in (
+        (networks.EAGER, torch.contiguous_format),
+        (networks.RECORDED, torch.channels_last),
+        (networks.FOLDED, torch.channels_last),
+    ):
+        result = makers[by]()()
+        assert isinstance(result, tuple)
+        assert all(state.is_contiguous(memory_format=layout) for state in result[1:]), by
+
+
+def test_a_network_as_written_runs_as_installed_from_the_first_time_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(networks, "LONG", 1)
+    monkeypatch.setattr(Tensor, "cuda", lambda tensor: tensor)
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    still, video = SAPNet(SAPNetConfig(dilations=(2,), stages=1)), SAPNetVideo()
+    seen: set[bool] = set()
+
+    def looked(*_: object) -> None:
+        seen.add(cudnn.benchmark)
+
+    def add(what: str, size: str, reference: timing.Call, makers: networks.Makers) -> None:
+        del what, size
+        networks.picture(reference)
+        makers[networks.EAGER]()()
+
+    for network in (still, video):
+        network.conv0.register_forward_pre_hook(looked)
+    networks.measured_size("16x8", False, (still, video), add)
+    assert seen == {False} and cudnn.benchmark
+
+
 @pytest.mark.parametrize(("noise", "why"), [(0.01, "40.0 dB"), (torch.nan, "NaN")])
 def test_a_network_that_is_another_is_not_timed(noise: float, why: str, timer: Timer) -> None:
     picture = torch.rand(1, 3, 8, 8)
@@ -216,6 +200,27 @@ def test_a_network_that_is_another_is_not_timed(noise: float, why: str, timer: T
     ours, first = networks.measure("SAPNet", "8x8", contenders, 1, timer)
     assert (ours["by"], ours["note"]) == (networks.OURS, f"red, not timed: {why}")
     assert "median" not in ours and "median" in first
+
+
+def test_one_that_fails_is_named_and_the_others_are_timed(timer: Timer) -> None:
+    picture = torch.rand(1, 3, 8, 8)
+
+    def failing() -> timing.Call:
+        raise RuntimeError("no such kernel\nin a long text")
+
+    makers = {
+        networks.EAGER: lambda: lambda: picture,
+        networks.FOLDED: lambda: failing,
+        networks.COMPILED: failing,
+        networks.OURS: lambda: lambda: picture,
+    }
+    contenders = networks.made(lambda: picture, makers)
+    *failed, eager, ours = networks.measure("SAPNet", "8x8", contenders, 1, timer)
+    assert [row["by"] for row in failed] == [networks.FOLDED, networks.COMPILED]
+    for row in failed:
+        assert row["note"] == "red, not timed: RuntimeError: no such kernel"
+        assert "median" not in row
+    assert "median" in eager and "median" in ours and ours["baseline"] == networks.EAGER
 
 
 def test_what_one_contender_does_to_another_is_named(timer: Timer) -> None:
@@ -232,39 +237,6 @@ def test_what_one_contender_does_to_another_is_named(timer: Timer) -> None:
     assert eager["by"] == networks.EAGER
     assert eager["note"] == f"red, not timed: NaN once '{networks.OURS}' was made"
     assert ours["by"] == ours["baseline"] == networks.OURS and "median" in ours
-
-
-def result_row(what: str, by: str, milliseconds: float, flop: float, size: float) -> pictures.Row:
-    row = {"what": what, "by": by, "median": str(milliseconds), "flop": str(flop)}
-    row |= {"bytes": str(size), "channels": "32", "gpu": "a GPU", "width": "1920", "height": "1080"}
-    return row
-
-
-def test_pictures_show_the_figures(tmp_path: Path) -> None:
-    rows = [
-        result_row(ops.COPY, "PyTorch", 1, 0, 2e9),  # 2 TB/s
-        result_row(ops.PRODUCT, "PyTorch", 1, 4e11, 1e8),  # 400 TFLOP/s
-        result_row("cell", ops.OURS, 1, 1e11, 1e9),
-        result_row("cell", ops.PYTORCH, 4, 1e11, 1e9),
-        result_row("SAPNet, six stages", networks.EAGER, 40, 0, 0),
-        result_row("SAPNet, six stages", networks.OURS, 10, 0, 0),
-    ]
-    path = tmp_path / "results.csv"
-    timing.Results(path, "it", lambda: {"gpu": "a GPU"}).add(rows)
-    read = pictures.read(path)
-    colour = ImageColor.getrgb(COLOURS[0])
-    roofline = pictures.roofline(read)
-    for teraflops, seen in ((100, colour), (25, (255, 255, 255))):
-        x, y = pictures.place(100, teraflops)
-        assert roofline.getpixel((round(x), round(y))) == seen
-    x, y = pictures.place(20, 40)
-    assert roofline.getpixel((round(x), round(y))) == (0, 0, 0)
-    bars = pictures.bars(read)
-    lengths = [
-        sum(bars.getpixel((x, y)) == ImageColor.getrgb(bar) for x in range(bars.width))
-        for bar, y in ((COLOURS[0], 30), (COLOURS[1], 48))
-    ]
-    assert lengths[0] == pytest.approx(4 * lengths[1], abs=4)
 
 
 def test_whole_programs(tmp_path: Path) -> None:

@@ -1,17 +1,21 @@
 """Following a camera: shifts to parts of a pixel, cuts, and what must not mislead it."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from sapnet_stream.networks.alignment import (
     View,
     mesh_between,
     seen_from_now,
     small_factor,
+    unit_spectrum,
 )
 from sapnet_stream.networks.camera import Camera
 
@@ -108,3 +112,30 @@ def test_parts_of_the_picture_move_as_they_do() -> None:
     moved = seen_from_now(past[None], mesh, now[None])[0]
     inner = (slice(None), slice(20, -20), slice(20, -30))
     assert (moved - now)[inner].abs().mean() < 0.3 * (past - now)[inner].abs().mean()
+
+
+class Begun(TorchFunctionMode):
+    """Functions whose results are on the meta device and no argument is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        result = func(*args, **(kwargs or {}))
+        given, made = (
+            any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in tree_leaves(tree))
+            for tree in ((args, kwargs), result)
+        )
+        if made and not given:
+            self.names.add(func.__name__)
+        return result
+
+
+def test_what_streams_of_a_device_share_is_copied_there_and_not_computed() -> None:
+    # Another stream would not wait for a computation; a copy from the CPU is waited for.
+    picture = torch.zeros(61, 47, device="meta")
+    with Begun() as begun:
+        unit_spectrum(picture)
+    assert begun.names == {"to"}

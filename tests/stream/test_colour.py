@@ -2,11 +2,13 @@
 
 import itertools
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from sapnet_stream.errors import InputError
 from sapnet_stream.video.colour import add_change, to_rgb
@@ -256,3 +258,29 @@ def test_alpha_is_neither_seen_nor_changed(name: str) -> None:
 def test_a_format_that_would_lose_a_part_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"{name} .* without losing"):
         planar_name(name)
+
+
+class Devices(TorchFunctionMode):
+    """Where the results of all functions are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.seen.add(result.device.type)
+        return result
+
+
+def test_from_the_second_frame_on_a_device_is_sent_nothing_but_the_planes() -> None:
+    # The host waits while numbers of its own are copied.
+    layout, meta = pixel_layout("yuv420p10le"), torch.device("meta")
+    frame = noise(layout, 6, 10, Colour(0.2627, 0.0593, False, pq=True))
+    frame = frame.with_planes(tuple(plane.to(meta) for plane in frame.planes))
+    to_rgb(frame, meta)
+    with Devices() as devices:
+        add_change(frame, to_rgb(frame, meta))
+    assert devices.seen == {"meta"}

@@ -81,6 +81,19 @@ def test_a_slot_trains_elsewhere_and_the_next_one_goes_on(
     assert [record["step"] for record in read_log(second / "log.jsonl")] == [4, 8]
 
 
+def test_a_slot_gives_all_it_has_where_nothing_watches_the_gpu(
+    small_data: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot, results = repository / "slot", tmp_path / "results"
+    assert pack(monkeypatch, small_data, slot, "steps=4") == 0
+    watch = repository / "bin" / "nvidia-smi"
+    watch.parent.mkdir()
+    watch.write_text("#!/bin/sh\nexit 9\n")
+    watch.chmod(0o755)
+    train(repository, slot, results)
+    assert (results / "pictures.tar").exists() and not (results / "pictures").exists()
+
+
 def test_a_first_slot_begins_with_bundled_weights(
     small_data: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

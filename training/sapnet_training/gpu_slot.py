@@ -50,8 +50,10 @@ if command -v nvidia-smi > /dev/null; then
 fi
 finish() {{
     if [ -n "$watch" ]; then
-        kill "$watch"
-        awk '{{ sum += $1 }} END {{ print "GPU utilisation: " sum / NR " %" }}' "$OUT/gpu.csv"
+        # It may have ended by itself, with nothing written: the pictures are packed all the same.
+        kill "$watch" || true
+        awk '{{ sum += $1 }} END {{ if (NR) print "GPU utilisation: " sum / NR " %" }}' \\
+            "$OUT/gpu.csv"
     fi
     if [ -d "$OUT/pictures" ]; then
         tar -C "$OUT" -cf "$OUT/pictures.tar" pictures
