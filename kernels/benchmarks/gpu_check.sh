@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests and benchmarks of everything that needs a GPU, what is worth most first: `make gpu-check`.
 # Needs PyTorch, Triton, pytest and pytest-xdist, and none of ours installed.
-# Results go to the folder $OUT as they come. All that is begun ends within $LIMIT seconds (585); $PARTS
+# Results go to the folder $OUT as they come. All that is begun ends within $LIMIT seconds (570); $PARTS
 # names some of the parts, as on a slow machine not all come to their turn. $CLIP is a 1920x1080 video
 # for the whole programs, which need PyAV, as "slots" does; without one it is made, which needs
 # scikit-image. The status is 1 if a part was red, took too long or had no time left.
@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 export PYTHONPATH="$PWD:$PWD/kernels:$PWD/training${PYTHONPATH:+:$PYTHONPATH}"
 export FAIL_WITHOUT_CUDA=1 PYTHONUNBUFFERED=1
 results=$OUT/results.csv
-LIMIT=${LIMIT:-585}
+LIMIT=${LIMIT:-570}
 red=0
 
 # Of at most so many seconds; at their end pytest still says what it has.
@@ -50,8 +50,8 @@ programs() {
         CLIP=$work/rain.mp4
         run 60 benchmarks.txt -m sapnet_training.rain "$CLIP" --size 1920x1080 --seconds 4
     fi
-    run 60 benchmarks.txt kernels/benchmarks/programs.py "$CLIP" --out "$results"
-    run 60 benchmarks.txt kernels/benchmarks/programs.py "$CLIP" --out "$results" --hwaccel cuda
+    run 90 benchmarks.txt kernels/benchmarks/programs.py "$CLIP" --out "$results"
+    run 90 benchmarks.txt kernels/benchmarks/programs.py "$CLIP" --out "$results" --hwaccel cuda
 }
 
 # They time transfers, so nothing runs beside them.

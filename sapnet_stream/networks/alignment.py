@@ -87,7 +87,7 @@ def unit_spectrum(pictures: Tensor, share: float = 1.0) -> Tensor:
     return phases
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _window_and_low_pass(
     height: int, width: int, share: float, device: torch.device
 ) -> tuple[Tensor, Tensor]:

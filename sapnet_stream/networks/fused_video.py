@@ -86,8 +86,9 @@ class FusedVideo:
             # Nothing that is under way may need the buffers of the last size.
             if self._device.type == "cuda":
                 torch.cuda.current_stream(self._device).synchronize()
-            self._size, self._graph = size, None
+            self._size, self._graph = None, None
             self._tune(*size)
+            self._size = size
             return self._convolutions(x, h, c)
         if self._device.type != "cuda":
             return self._convolutions(x, h, c)
