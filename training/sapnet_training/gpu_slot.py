@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import yaml
@@ -90,7 +91,8 @@ def pack(slot: Path, config: TrainConfig, root: Path, weights: Path, run: Path |
     masks = image_files(root / config.masks) if config.masks else []
     mask_count = _fill(slot, root, ([p] for p in _shuffled(masks)), SHARE * room, grey=True)
     tests = Scenes([read_image(p) for f in config.leave_out for p in image_files(root / f)])
-    pairs = [p for source in config.pair_sets for p in find_pairs(source, root)]
+    sets = config.pair_sets if isinstance(config, ImageConfig) and config.pairs else ()
+    pairs = [p for source in sets for p in find_pairs(source, root)]
     pairs = [pair for pair in pairs if read_pair(pair)[-3:] not in tests]
     files = ([p.rainy, p.clean] for p in sorted(pairs, key=lambda p: _order(p.clean)))
     pair_count = _fill(slot, root, files, SHARE * room)
@@ -123,9 +125,10 @@ def _copy_losses(slot: Path, config: TrainConfig, weights: Path) -> None:
 def _photographs(config: TrainConfig, root: Path, tests: Scenes) -> list[Path]:
     """The held-out ones first, then the others in an order of no meaning; no test scenes."""
     files = [path for folder in config.photographs for path in image_files(root / folder)]
-    held_out = [path for path in files if validates(path.name)][:MOST_IMAGES]
+    held_out = [path for path in files if validates(path.name)]
     others = [path for path in _shuffled(files) if not validates(path.name)]
-    return held_out + [path for path in others if read_image(path) not in tests]
+    unseen = (path for path in held_out if read_image(path) not in tests)
+    return [*islice(unseen, MOST_IMAGES), *(p for p in others if read_image(p) not in tests)]
 
 
 def _fill(
