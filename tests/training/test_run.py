@@ -123,6 +123,7 @@ def test_steps_follow_the_measured_throughput(images: TrainingImages) -> None:
     task = ImageTask(config, images)
     few, many = (steps_within(minutes, config, task, Processes("cpu")) for minutes in (0.02, 2))
     assert 1 <= few < many
+    assert steps_within(0.02, image_config(steps=1), task, Processes("cpu")) >= 1
 
 
 class SlowlyDrawn:

@@ -161,6 +161,7 @@ def test_validation_scores_and_pictures(
         {"segments": (0,)},
         {"l1": -1.0},
         {"l1": 0.0, "ssim": 0.0},
+        {"masks": ""},
     ],
 )
 def test_a_wrong_recipe_is_refused(wrong: dict[str, object]) -> None:

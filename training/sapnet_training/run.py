@@ -6,6 +6,7 @@ import statistics
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 from sapnet_stream.signals import answering
@@ -109,6 +110,7 @@ def steps_within(minutes: float, config: TrainConfig, task: Task, processes: Pro
     Steps at evenly spread places are run and timed, and forgotten. Processes that draw batches
     have not begun at such a place, so waiting for them says nothing of a run.
     """
+    config = replace(config, steps=max(2, config.steps))  # two are run in a row
     probe = Trainer(config, task, processes)
     seconds = []
     for place in range(PROBES):
