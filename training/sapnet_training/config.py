@@ -28,8 +28,9 @@ class TrainConfig:
         seed: of the weights, the data and the rain.
         photographs: folders of clean pictures that rain falls on; one scene in 16 validates.
         masks: folder of rendered streaks, or "" for none.
-        pair_sets: see `pairs.find_pairs`.
-        leave_out: folders of test scenes, which are not trained on whatever their files' names.
+        pair_sets: see `pairs.find_pairs`; a pair of a scene that validates is left out.
+        leave_out: folders of test scenes, which are neither trained on nor validated on, whatever
+            their files' names.
         memory_gib: for decoded images; those beyond it are read from disk each time.
         steps: batches in all; the schedule ends at the last.
         shards: equal parts of a batch, drawn and differentiated one by one: the number of

@@ -56,7 +56,7 @@ class TrainingImages:
         return (
             f"{len(self.photographs)} photographs and {len(self.pairs)} pairs to train on, "
             f"{held} of them in memory ({size / GIB:.2f} GiB); {unwanted} left out for showing "
-            f"a test scene; {len(self.held_out)} photographs held out"
+            f"a scene of a test or of validation; {len(self.held_out)} photographs held out"
         )
 
 
@@ -80,17 +80,25 @@ def read_training_images(config: ImageConfig, root: Path, side: int) -> Training
         return at_least(side, read_pair(files), files.clean)
 
     tests = Scenes([read_image(p) for f in config.leave_out for p in image_files(root / f)])
-    seen = (lambda image: image[-3:] in tests) if config.leave_out else None
+    seen = (lambda image: image in tests) if config.leave_out else None
     files = list(chain.from_iterable(image_files(root / f) for f in config.photographs))
     sets = config.pair_sets if config.pairs else ()
     found = list(chain.from_iterable(find_pairs(source, root) for source in sets))
     budget = config.memory_gib * GIB
     scenes = Store([p for p in files if not validates(p.name)], photograph, budget, seen)
-    pairs = Store(found, pair, budget - scenes.held_bytes, seen)
     held_out = [image for p in files if validates(p.name) and (image := photograph(p)) not in tests]
     check_enough(scenes, held_out, config.photographs)
+    validated = Scenes(held_out)  # in a set of pairs, scenes have other names
+
+    def known(both: Tensor) -> bool:
+        return both[-3:] in tests or both[-3:] in validated
+
+    pairs = Store(found, pair, budget - scenes.held_bytes, known)
     if found and not pairs:
-        raise InputError(f"all pairs of {', '.join(sets)} show test scenes: add others, or pairs=0")
+        raise InputError(
+            f"all pairs of {', '.join(sets)} show scenes of tests or held-out photographs: add "
+            "others, or set pairs to 0"
+        )
     masks = read_masks(root / config.masks) if config.masks else None
     return TrainingImages(scenes, pairs, held_out, masks)
 
