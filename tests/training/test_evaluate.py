@@ -206,6 +206,19 @@ def test_images_smaller_than_the_window_are_one_sentence(
     assert "SSIM needs images of 11 pixels and more, one is 30x9" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_made_is_said_before_images_are_derained(
+    folders: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "clean" / "2.png").write_bytes(b"nobody reads it")
+    (tmp_path / "file").touch()
+    for option in ("--csv", "--sheets"):
+        assert run(monkeypatch, "--data", folders, option, str(tmp_path / "file")) == 4
+        assert "cannot make the folder" in capsys.readouterr().err
+
+
 def test_an_unwritable_csv_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):

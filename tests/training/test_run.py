@@ -194,6 +194,8 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path: Path) -> None:
     garbage.write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match="cannot be read"):
         load_checkpoint(garbage)
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        load_checkpoint(tmp_path)
     torch.save({"weights": 1}, tmp_path / "other.pt")
     with pytest.raises(InputError, match="no checkpoint of"):
         load_checkpoint(tmp_path / "other.pt")

@@ -142,6 +142,17 @@ def test_mistakes_are_one_sentence(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("option", ["--csv", "--chart"])
+def test_a_file_that_cannot_be_made_is_said_before_frames_are_derained(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    arguments = ["--data", "nowhere:neither", option, str(tmp_path / "file" / "x")]
+    monkeypatch.setattr(sys, "argv", ["x", "video", *arguments])
+    assert main() == 4
+    assert "cannot make the folder" in capsys.readouterr().err
+
+
 def test_a_table_of_no_frames_is_refused_before_frames_are_derained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sapnet_stream.errors import SapnetError, UsageError
 from sapnet_training.journal import read_log
+from sapnet_training.table import made_folder
 from sapnet_training.validation import KINDS
 
 WHOLE = "sapnet_paper"
@@ -102,7 +103,9 @@ def main() -> int:
     parser.add_argument("more", nargs="*", help="after --: more options of sapnet-train")
     options = parser.parse_args()
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
+        if options.seeds < 1:
+            raise UsageError(f"--seeds must be 1 or more, got {options.seeds}")
+        made_folder(options.out)
         results: dict[str, list[Scores]] = {variant: [] for variant in VARIANTS}
         for variant, seed, folder in run_folders(options.out, options.seeds):
             if final_scores(folder) is None:

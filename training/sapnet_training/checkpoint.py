@@ -49,7 +49,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         parts = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"there is no checkpoint at {path}") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; give a file") from error
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise InputError(
             f"{path} cannot be read as a checkpoint of sapnet-train: it is damaged or something "
             "else; take another, such as best.pt beside last.pt"

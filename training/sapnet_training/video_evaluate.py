@@ -20,7 +20,7 @@ from sapnet_training.looks import look
 from sapnet_training.pairs import match
 from sapnet_training.sheet import write_sheet
 from sapnet_training.static_camera import FRAMES, static_clips
-from sapnet_training.table import markdown, write_csv
+from sapnet_training.table import made_folder, markdown, write_csv
 from sapnet_training.video_derainer import VideoDerainer, derainer, median_of
 from sapnet_training.video_scores import Record, means, static_scores, video_scores
 
@@ -129,6 +129,8 @@ def run(options: argparse.Namespace) -> str:
         raise UsageError(f"--last must be 1 or more, got {options.last}")
     if options.chart and not (options.static or ":" in options.data):
         raise UsageError("--chart needs --static, or clean frames: --data RAINY:CLEAN")
+    for path in filter(None, (options.csv, options.chart)):
+        made_folder(path.parent)
     chosen = chosen_derainers(options)
     scored = on_static_camera(chosen) if options.static else on_folders(options, chosen)
     count = len(scored[RAINY])
