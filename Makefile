@@ -58,11 +58,13 @@ gpu-check:
 
 # A slot goes on from RUN, the folder the slot before gave back; the first one may begin with the
 # weights START, a run's .pt or bundled ones. BUDGET is the time of all slots together, in minutes.
+# CONFIG is a recipe of configs/ by the end of its name, or the path of one.
 CONFIG ?= first
+RECIPE = $(firstword $(wildcard configs/sapnet_$(CONFIG).yaml configs/$(CONFIG).yaml))
 gpu-train: $(VENV)/installed
 	$(BIN)/python -m sapnet_training.gpu_slot \
-		$(firstword $(wildcard configs/sapnet_$(CONFIG).yaml configs/$(CONFIG).yaml)) slot \
-		$(if $(RUN),--run $(RUN)) $(if $(START),--start $(START)) \
+		"$(or $(RECIPE),$(CONFIG))" slot \
+		$(if $(RUN),--run "$(RUN)") $(if $(START),--start "$(START)") \
 		$(if $(BUDGET),--budget-minutes $(BUDGET)) $(OVERRIDES)
 
 clean:

@@ -182,6 +182,11 @@ def _read_published(path: Path) -> dict[str, Tensor]:
             f"{path} is not a PyTorch checkpoint of plain tensors: "
             "give the published .pth or a .safetensors file"
         ) from error
+    if isinstance(content, dict) and "average" in content:
+        raise WeightsError(
+            f"{path} is the checkpoint of a training run: make weights of it, with "
+            f"python -m sapnet_training.export {path} OUT.safetensors"
+        )
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsError(f"{path} holds no state dict: give the published .pth")
     # The published files were saved from nn.DataParallel.

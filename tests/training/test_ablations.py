@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from sapnet_training.ablations import (
     WHOLE,
     Scores,
     final_scores,
+    main,
     table,
 )
 from sapnet_training.recipe import load_config
@@ -66,3 +68,12 @@ def test_a_run_that_has_not_got_there_has_no_scores(tmp_path: Path) -> None:
 def test_a_run_that_fails_stops_the_others(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"the run in .* failed"):
         ablations.train(CONFIGS, "no_such_recipe", 0, tmp_path / "run", [])
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["ablations", str(tmp_path / "file")])
+    assert main() == 4
+    assert "cannot make the folder" in capsys.readouterr().err

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,10 +64,21 @@ def test_overrides_win_and_are_yaml(tmp_path: Path) -> None:
         ({"phases": [{"start": 5, "batch": 1, "patch": 32, "stages": 1}]}, "start at 0"),
         ({"phases": [{"start": 0, "patch": 32}]}, "each of phases has start, batch"),
         ({"phases": [{"start": 0, "batch": 1, "patch": 8, "stages": 1}]}, "patch >= 11"),
-        ({"dilations": [1, 2]}, "dilations must be five whole"),
+        ({"dilations": [1, 2]}, "dilations must be five numbers"),
         ({"dilations": [1, 2, 4, 8, 0.5]}, "each of dilations must be int"),
         ({"dilations": 2}, "dilations must be a list"),
-        ({"rain": {"light": "much"}}, "rain of light must be float"),
+        ({"dilations": [0, 1, 2, 4, 8]}, "dilations must be five numbers"),
+        ({"rain": {"light": "much"}}, "rain of light must be a finite number, got 'much'"),
+        ({"rain": {"nice": 1.0}}, "rain preset 'nice' is none of"),
+        ({"rain": {}}, "rain mixture needs shares"),
+        ({"learning_rate": math.nan}, "learning_rate must be a finite number"),
+        ({"l1": math.inf}, "l1 must be a finite number"),
+        ({"l1": True}, "l1 must be a finite number"),
+        ({"weight_decay": -1}, "weight_decay must be 0 or more"),
+        ({"warmup": -1}, "warmup must be 0 or more"),
+        ({"memory_gib": -1}, "memory_gib must be 0 or more"),
+        ({"seed": 2**64}, "seed must fit into 64 bits"),
+        ({"phases": [{"start": 0, "batch": 1, "patch": 16, "stages": 7}]}, "stages of 1 to 6"),
         ({"rain": "light"}, "rain must map names"),
         ({"precision": "bf16"}, "precision must be float32 or"),
         ({"schedule": "steps"}, "milestones and schedule"),
@@ -85,6 +97,25 @@ def test_overrides_win_and_are_yaml(tmp_path: Path) -> None:
 def test_mistakes_are_refused_by_name(values: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         ImageConfig.from_dict(values)
+
+
+def test_what_cannot_be_read_as_a_recipe_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        load_config(tmp_path)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("steps: 3\nphases: [1\n")
+    with pytest.raises(UsageError, match=r"no YAML from line 3 on: expected ',' or '\]'"):
+        load_config(recipe)
+    recipe.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="no YAML"):
+        load_config(recipe)
+
+
+def test_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("learning_rate: 1e-4\nclip: 2\n")
+    config = load_config(recipe, ["floor=5e-3"])
+    assert (config.learning_rate, config.clip, config.floor) == (1e-4, 2.0, 5e-3)
 
 
 def test_a_recipe_survives_its_plain_form() -> None:

@@ -159,7 +159,7 @@ def test_table_is_markdown_in_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--data", "folder"], "folder has no PNG"),
+        (["--data", "folder"], "folder is no folder of images"),
         (["--data", "a:b", "--every", "0"], "--every must be at least 1"),
         (["--data", "PAIRS", "--task", "smell"], "--task smell is none of pixels, detection"),
         (["--data", "PAIRS", "--task", "pixels=x"], "--task pixels=x is none of"),
@@ -192,6 +192,31 @@ def test_a_file_that_is_no_image_is_named(
     assert run(monkeypatch, "--data", folders, "--stages", "1") == 3
     message = f"error: cannot read the image {tmp_path / folder / '2.png'}"
     assert message in capsys.readouterr().err
+
+
+def test_images_smaller_than_the_window_are_one_sentence(
+    folders: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for folder in ("rainy", "clean"):
+        Image.new("RGB", (30, 9)).save(tmp_path / folder / "2.png")
+    assert run(monkeypatch, "--data", folders, "--stages", "1") == 3
+    assert "SSIM needs images of 11 pixels and more, one is 30x9" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_images_are_derained(
+    folders: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "clean" / "2.png").write_bytes(b"nobody reads it")
+    (tmp_path / "file").touch()
+    for option in ("--csv", "--sheets"):
+        assert run(monkeypatch, "--data", folders, option, str(tmp_path / "file")) == 4
+        assert "cannot make the folder" in capsys.readouterr().err
 
 
 def test_an_unwritable_csv_is_one_sentence(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
+from sapnet_stream.errors import OutputError, UsageError, WeightsError
 from sapnet_stream.networks.weights import load_network, read_card
 from sapnet_training.checkpoint import save_checkpoint
 from sapnet_training.export import data_of, export
@@ -51,6 +53,20 @@ def test_a_run_that_began_with_weights_keeps_their_story(
     export(tmp_path / "last.pt", after, str(before))
     assert json.loads(read_card(after)["start"]) == read_card(before)
     assert "start" not in read_card(before)
+    export(tmp_path / "last.pt", after, str(tmp_path / "last.pt"))
+    assert json.loads(read_card(after)["start"])["steps"] == "0"
+
+
+def test_a_run_s_checkpoint_is_no_weights_and_a_sentence_says_how_to_make_some(
+    images: TrainingImages, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "last.pt", trainer(images).parts())
+    with pytest.raises(WeightsError, match=r"python -m sapnet_training\.export .*last\.pt OUT"):
+        load_network(tmp_path / "last.pt")
+    with pytest.raises(UsageError, match=r"must end in \.safetensors"):
+        export(tmp_path / "last.pt", tmp_path / "w.pth")
+    with pytest.raises(OutputError, match="cannot be written: No such file or directory"):
+        export(tmp_path / "last.pt", tmp_path / "nowhere" / "w.safetensors")
 
 
 def test_a_card_names_the_pairs_a_run_saw() -> None:

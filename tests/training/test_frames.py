@@ -86,3 +86,16 @@ def test_mistakes_are_one_sentence(
     assert run(monkeypatch, *(str(video) if o == "VIDEO" else o for o in options)) != 0
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error
+
+
+def test_frames_of_two_videos_do_not_mix(
+    video: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, str(video), str(tmp_path / "a")) == 0
+    before = sorted((tmp_path / "a").rglob("*"))
+    assert run(monkeypatch, str(video), str(tmp_path / "a"), "--rain", "shower") == 4
+    assert "clean exists and may hold other frames: name another" in capsys.readouterr().err
+    assert sorted((tmp_path / "a").rglob("*")) == before

@@ -31,7 +31,6 @@ def pack(monkeypatch: pytest.MonkeyPatch, data: Path, slot: Path, *arguments: st
 
 def train(repository: Path, slot: Path, out: Path) -> str:
     """Runs a slot where PyAV and LPIPS cannot be imported."""
-    out.mkdir()
     for name in ("av", "lpips"):
         (slot / "packages" / f"{name}.py").write_text("raise ImportError('not on this machine')")
     binary = repository / "bin"
@@ -140,3 +139,34 @@ def test_a_folder_that_is_no_slot_is_not_emptied(
     assert pack(monkeypatch, small_data, tmp_path) == 2
     assert "holds no slot" in capsys.readouterr().err
     assert precious.exists()
+
+
+def test_a_slot_that_cannot_be_packed_leaves_the_last_one(
+    small_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    slot = tmp_path / "slot"
+    assert pack(monkeypatch, small_data, slot) == 0
+    before = sorted(slot.rglob("*"))
+    for wrong, said in (
+        (["--run", str(tmp_path / "typo")], "there is no checkpoint at"),
+        (["--start", "sapnet_video"], "holds SAPNetVideo, not SAPNet"),
+        (["--start", str(tmp_path / "typo.pt")], "there is no checkpoint at"),
+        (["--run", "results", "--start", "sapnet"], "give one of them"),
+        (["--minutes", "nan"], "--minutes must be above 0"),
+        (["photographs=[nowhere]"], "nowhere is no folder of images"),
+        (["photographs=[../photos]"], "../photos must be named from"),
+        (["ubs=0.1"], "the recipe's losses need"),
+    ):
+        assert pack(monkeypatch, small_data, slot, *wrong) != 0, wrong
+        assert said in capsys.readouterr().err
+        assert sorted(slot.rglob("*")) == before
+        assert [path.name for path in tmp_path.iterdir()] == ["slot"]
+
+
+def test_a_slot_for_videos_takes_no_pairs(small_data: Path, tmp_path: Path) -> None:
+    recipe = load_config(ROOT / "configs" / "video.yaml", ["leave_out=[]", "pair_sets=[nowhere]"])
+    said = gpu_slot.pack(tmp_path / "slot", recipe, small_data, small_data / "weights", None)
+    assert "0 of 0 pairs" in said

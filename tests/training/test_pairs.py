@@ -80,7 +80,7 @@ def test_two_folders_of_any_names(tmp_path: Path) -> None:
         (["rain/1.png", "gt/1.png", "gt/2.png"], r"gt.2\.png has no rainy twin"),
         (["rain/1.png", "gt/1.png", "gt/1gt.png"], r"gt.1.*\.png has no rainy twin"),
         (["1.png", "2.png"], "no layout that is known"),
-        (["a1_Rain/1.png"], "a1_GT has no PNG or JPEG"),
+        (["a1_Rain/1.png"], "a1_GT is no folder of images"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path: Path, names: list[str], message: str) -> None:

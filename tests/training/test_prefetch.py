@@ -1,6 +1,9 @@
 """Batches arrive in order, whoever draws them."""
 
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -52,3 +55,24 @@ def test_an_error_is_that_of_its_step(workers: int) -> None:
     with pytest.raises(ValueError, match="no such photograph"):
         prefetch.get(1)
     prefetch.close()
+
+
+KILLED = """
+import os, signal
+from sapnet_training.prefetch import Prefetch
+
+prefetch = Prefetch(lambda step: [], 1, workers=2)
+prefetch.get(0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_end_with_a_run_that_is_killed() -> None:
+    # They hold the other end of its output, which is read to the end.
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", KILLED],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == -signal.SIGKILL

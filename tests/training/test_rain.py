@@ -12,7 +12,7 @@ from PIL import Image
 from sapnet_stream.errors import UsageError
 from sapnet_training import rain_presets
 from sapnet_training.jpeg import compress
-from sapnet_training.rain import SyntheticRain
+from sapnet_training.rain import SyntheticRain, main
 from sapnet_training.rain_presets import PRESETS, RainPreset
 from sapnet_training.rain_report import RainStatistics, statistics
 from sapnet_training.streaks import Drops, StreakShape, mask_parts
@@ -194,3 +194,15 @@ def test_a_bad_size_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: --size is WIDTHxHEIGHT")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("wrong", [("--fps", "1/0"), ("--fps", "-1"), ("--seconds", "nan")])
+def test_a_bad_rate_or_length_is_one_sentence(
+    wrong: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["rain", str(tmp_path / "a.mp4"), f"{wrong[0]}={wrong[1]}"])
+    assert main() == 2
+    assert f"{wrong[0]} " in capsys.readouterr().err

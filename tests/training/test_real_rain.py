@@ -87,3 +87,20 @@ def test_command_prints_a_table_and_writes_a_sheet(
     assert [cell.strip() for cell in line.split("|")[3:5]] == ["100%", "1.000"]
     with Image.open(tmp_path / "sheet" / "s.jpg") as sheet:
         assert sheet.size == (2 * WIDTH + 4, 2 * HEIGHT + 16)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"), [([], "differ in size"), (["--frames", "0"], "--frames must be 1")]
+)
+def test_frames_that_do_not_do_are_one_sentence(
+    more: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for side in (150, 160):
+        Image.new("RGB", (side, side)).save(tmp_path / f"{side}.png")
+    monkeypatch.setattr(sys, "argv", ["real_rain", str(tmp_path), *more])
+    assert main() in (2, 3)
+    assert message in capsys.readouterr().err

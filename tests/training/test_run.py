@@ -1,11 +1,12 @@
 """Whole runs of the command: time limit, signals, kill -9, several processes."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sapnet_stream.errors import InputError, UsageError
-from sapnet_training.checkpoint import load_checkpoint, save_checkpoint
+from sapnet_stream.errors import InputError, OutputError, UsageError, WeightsError
+from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
+from sapnet_stream.networks.weights import save_network
+from sapnet_training.checkpoint import NEEDED, load_checkpoint, load_weights, save_checkpoint
 from sapnet_training.config import TrainConfig
 from sapnet_training.image_config import ImageConfig, Phase
 from sapnet_training.image_task import ImageTask
 from sapnet_training.journal import Journal, means, read_log
 from sapnet_training.processes import Processes
 from sapnet_training.run import Run, steps_within
+from sapnet_training.run_folder import claimed
 from sapnet_training.seeds import seeded
 from sapnet_training.task import Batch, Losses
 from sapnet_training.train import main
@@ -119,6 +123,7 @@ def test_steps_follow_the_measured_throughput(images: TrainingImages) -> None:
     task = ImageTask(config, images)
     few, many = (steps_within(minutes, config, task, Processes("cpu")) for minutes in (0.02, 2))
     assert 1 <= few < many
+    assert steps_within(0.02, image_config(steps=1), task, Processes("cpu")) >= 1
 
 
 class SlowlyDrawn:
@@ -157,15 +162,29 @@ def test_a_checkpoint_is_replaced_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "last.pt"
-    save_checkpoint(path, {"step": 1})
+    parts = dict.fromkeys(NEEDED, 1)
+    save_checkpoint(path, parts)
 
     def fails(*_: object) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "")
 
     monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(OSError, match="disk full"):
-        save_checkpoint(path, {"step": 2})
-    assert load_checkpoint(path)["step"] == 1
+    with pytest.raises(OutputError, match=r"the disk of .*last\.pt is full: free space"):
+        save_checkpoint(path, {**parts, "step": 2})
+    assert load_checkpoint(path) == parts
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_ends_the_log_in_one_sentence(
+    images: TrainingImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "")
+
+    trainer = Trainer(image_config(), ImageTask(image_config(), images))
+    monkeypatch.setattr(Path, "write_text", fails)
+    with pytest.raises(OutputError, match="is full: free space"):
+        go(trainer, tmp_path, 1)
 
 
 def test_what_is_no_checkpoint_is_one_sentence(tmp_path: Path) -> None:
@@ -175,9 +194,13 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path: Path) -> None:
     garbage.write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match="cannot be read"):
         load_checkpoint(garbage)
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        load_checkpoint(tmp_path)
     torch.save({"weights": 1}, tmp_path / "other.pt")
     with pytest.raises(InputError, match="no checkpoint of"):
         load_checkpoint(tmp_path / "other.pt")
+    with pytest.raises(InputError, match="cannot be read as a log"):
+        read_log(garbage)
 
 
 def command(folder: Path, name: str, steps: int, *more: str) -> list[str]:
@@ -255,3 +278,72 @@ def test_sigterm_saves_and_an_old_folder_is_not_overwritten(
     monkeypatch.setattr(sys, "argv", arguments[1:])
     assert main() == 2
     assert "give --resume to go on" in capsys.readouterr().err
+
+
+@pytest.fixture
+def own(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """The command on a small recipe, into tmp_path/run."""
+    monkeypatch.setenv("SAPNET_DATA", str(small_data))
+
+    def run(*more: str) -> int:
+        monkeypatch.setattr(sys, "argv", command(tmp_path, "run", 2, "validate=2", *more)[1:])
+        return main()
+
+    return run
+
+
+def test_another_recipe_does_not_go_on_unsaid(
+    own: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert own() == 0
+    assert own("--resume", "dilations=[1, 1, 1, 1, 1]") == 2
+    assert "a run with dilations [1, 2, 4, 8, 16]" in capsys.readouterr().err
+    assert own("--resume", "steps=1") == 2
+    assert "has done 2 steps, the recipe ends at 1" in capsys.readouterr().err
+    assert own("--resume", "steps=4", "weight_decay=0.1", "--max-minutes", "0.001") == 0
+    said = capsys.readouterr().err
+    assert "steps 4, was 2, weight_decay 0.1, was 0.0" in said
+    assert "stopped at step 2 of 4; --resume goes on" in said
+
+
+def test_a_folder_has_one_run_at_a_time(
+    own: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with claimed(tmp_path / "run"):
+        assert own() == 4
+    assert "another run writes into" in capsys.readouterr().err
+    assert not list((tmp_path / "run").iterdir())
+    (tmp_path / "run" / "best.pt").touch()
+    assert own() == 2
+    assert "best.pt exists; give --resume" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(
+    own: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").touch()
+    assert own() == 4
+    assert f"{tmp_path / 'run'} cannot be written" in capsys.readouterr().err
+
+
+def test_a_stop_before_the_first_step_is_one_sentence(
+    own: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sapnet_training.train.make_task", stopped)
+    assert own() == 130
+    assert "stopped\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limit", ["--max-minutes", "--budget-minutes"])
+def test_a_limit_of_no_time_is_refused(own: Callable[..., int], limit: str) -> None:
+    assert own(limit, "0") == own(limit, "nan") == 2
+
+
+def test_weights_of_another_width_are_one_sentence(tmp_path: Path) -> None:
+    narrow = tmp_path / "narrow.safetensors"
+    save_network(narrow, SAPNet(SAPNetConfig(channels=16)), {})
+    with pytest.raises(WeightsError, match="another width"):
+        load_weights(str(narrow), SAPNet())

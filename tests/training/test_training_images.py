@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 from PIL import Image
 
 from sapnet_stream.errors import InputError, UsageError
-from sapnet_training.config import TrainConfig
+from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_training.data import read_image
 from sapnet_training.image_config import ImageConfig
 from sapnet_training.scenes import SAME_SHARE, Scenes
@@ -16,18 +17,23 @@ from sapnet_training.training_images import (
     read_training_images,
     validates,
 )
+from sapnet_training.validation import Validation
+
+HELD_OUT = [name for n in range(60) if validates(name := f"{n}.png")][:2]
 
 
 def test_held_out_scenes_are_no_training_scenes(data_dir: Path) -> None:
-    data = read_training_images(TrainConfig(), data_dir, 64)
+    data = read_training_images(ImageConfig(pairs=0.1), data_dir, 64)
     assert len(data.photographs) + len(data.held_out) == 409
     assert len(data.held_out) == sum(
         validates(path.name) for path in (data_dir / "train" / "bsds_clean_409").iterdir()
     )
-    assert len(data.pairs) == 18
+    assert len(data.pairs) == 17  # norain-7.png is a photograph that is held out
+    validated = Scenes(list(data.held_out))
+    assert not any(pair[3:] in validated for pair in data.pairs)
     trained = {image.numpy().tobytes() for image in data.photographs}
     assert not trained & {image.numpy().tobytes() for image in data.held_out}
-    assert "383 photographs and 18 pairs" in data.summary()
+    assert "383 photographs and 17 pairs" in data.summary()
 
 
 def test_pairs_are_cut_at_one_place_and_mirrored_together(images: TrainingImages) -> None:
@@ -96,19 +102,63 @@ def test_a_recipe_leaves_its_test_scenes_out(data_dir: Path, tmp_path: Path) -> 
     paths = sorted((data_dir / "train" / "bsds_clean_409").iterdir())[:6]
     for path in paths:
         (tmp_path / "train" / path.name).symlink_to(path)
+    for name in HELD_OUT:
+        Image.effect_noise((80, 80), 60).save(tmp_path / "train" / name)
     wanted = [path for path in paths if not validates(path.name)]
     (tmp_path / "test" / "another_name.jpg").symlink_to(wanted[0])
-    config = TrainConfig(photographs=("train",), masks="", pair_sets=(), leave_out=("test",))
+    (tmp_path / "test" / "held_out.png").symlink_to(tmp_path / "train" / HELD_OUT[0])
+    config = ImageConfig(photographs=("train",), masks="", pair_sets=(), leave_out=("test",))
     data = read_training_images(config, tmp_path, 64)
     assert len(data.photographs) == len(wanted) - 1
-    assert "1 left out for showing a test scene" in data.summary()
+    assert len(data.held_out) == len(paths) - len(wanted) + 1
+    assert "1 left out for showing a scene of a test" in data.summary()
 
 
 def test_a_picture_smaller_than_a_patch_is_named(tmp_path: Path) -> None:
     Image.new("RGB", (40, 60)).save(tmp_path / "small.png")
-    config = TrainConfig(photographs=(".",), masks="", pair_sets=())
+    config = ImageConfig(photographs=(".",), masks="", pair_sets=())
     with pytest.raises(InputError, match=r"small\.png is 40x60, smaller than .* 48 pixels"):
         read_training_images(config, tmp_path, 48)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A few pictures of a user's own; one is held out."""
+    (tmp_path / "own").mkdir()
+    for name in ("a.png", "b.png", HELD_OUT[0]):
+        Image.effect_noise((60, 50), 60).save(tmp_path / "own" / name)
+    return tmp_path
+
+
+OWN = ImageConfig(photographs=("own",), masks="")
+
+
+def test_pairs_that_nothing_is_drawn_from_need_not_be_there(own: Path) -> None:
+    assert len(read_training_images(OWN, own, 48).pairs) == 0
+    with pytest.raises(InputError, match="raintrainh_18pairs"):
+        read_training_images(replace(OWN, pairs=0.1), own, 48)
+
+
+def test_held_out_photographs_of_any_size_validate(own: Path) -> None:
+    Image.effect_noise((200, 150), 60).save(own / "own" / HELD_OUT[1])
+    pictures = Validation(read_training_images(OWN, own, 48)).pictures(SAPNet(), 1)
+    assert {tuple(picture.shape) for picture in pictures.values()} == {(3, 50, 50)}
+
+
+@pytest.mark.parametrize("gone", ["a.png b.png", HELD_OUT[0]])
+def test_too_few_photographs_are_one_sentence(own: Path, gone: str) -> None:
+    for name in gone.split():
+        (own / "own" / name).unlink()
+    with pytest.raises(InputError, match="of the photographs in own none is left"):
+        read_training_images(OWN, own, 48)
+
+
+def test_pairs_of_test_scenes_alone_are_one_sentence(own: Path) -> None:
+    recipe = replace(OWN, pairs=0.1, pair_sets=("test:test",), leave_out=("test",))
+    (own / "test").mkdir()
+    Image.linear_gradient("L").save(own / "test" / "1.png")
+    with pytest.raises(InputError, match="all pairs of test:test show scenes of tests"):
+        read_training_images(recipe, own, 48)
 
 
 def test_pairs_need_a_set() -> None:

@@ -129,6 +129,8 @@ def test_networks_without_a_memory_are_scored_beside(
         ["--weights", "sapnet", "sapnet", "--static"],
         ["--static", "--last", "3"],
         ["--static", "--medians", "0"],
+        ["--static", "--first", "49"],
+        ["--data", "nowhere", "--first", "0"],
         ["--data", "nowhere", "--last", "0"],
     ],
 )
@@ -138,6 +140,26 @@ def test_mistakes_are_one_sentence(
     monkeypatch.setattr(sys, "argv", ["x", "video", *arguments])
     assert main() in (2, 3, 5)
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--csv", "--chart"])
+def test_a_file_that_cannot_be_made_is_said_before_frames_are_derained(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    arguments = ["--data", "nowhere:neither", option, str(tmp_path / "file" / "x")]
+    monkeypatch.setattr(sys, "argv", ["x", "video", *arguments])
+    assert main() == 4
+    assert "cannot make the folder" in capsys.readouterr().err
+
+
+def test_a_table_of_no_frames_is_refused_before_frames_are_derained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "1.png").write_bytes(b"nobody reads it")
+    monkeypatch.setattr(sys, "argv", ["x", "video", "--data", str(tmp_path)])
+    assert main() == 2
+    assert "--first must be 1 to 1, got 9" in capsys.readouterr().err
 
 
 def test_without_its_memory_a_network_knows_no_past(idle: Path) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from sapnet_stream.errors import UsageError
+from sapnet_stream.errors import InputError, UsageError
 from sapnet_stream.networks.sapnet_video import SAPNetVideo, shifted
 from sapnet_stream.networks.weights import load_video_network
 from sapnet_training import video_task
@@ -160,6 +161,7 @@ def test_validation_scores_and_pictures(
         {"segments": (0,)},
         {"l1": -1.0},
         {"l1": 0.0, "ssim": 0.0},
+        {"masks": ""},
     ],
 )
 def test_a_wrong_recipe_is_refused(wrong: dict[str, object]) -> None:
@@ -180,3 +182,16 @@ def test_each_state_moves_as_its_camera_did() -> None:
     moved = video_task._shifted(states, torch.tensor(shifts))
     for state, shift, want in zip(states, shifts, moved, strict=True):
         assert torch.equal(shifted(state[None], shift)[0], want)
+
+
+@pytest.mark.parametrize(
+    ("names", "side", "message"),
+    [(["a.png"], 200, "none is left held out"), (["a.png", "b.png"], 90, "is 90x90, smaller")],
+)
+def test_photographs_that_do_not_do_are_one_sentence(
+    tmp_path: Path, names: list[str], side: int, message: str
+) -> None:
+    for name in names:
+        Image.effect_noise((side, side), 60).save(tmp_path / name)
+    with pytest.raises(InputError, match=message):
+        VideoTask.read(config(photographs=(".",)), tmp_path, torch.device("cpu"))

@@ -14,6 +14,7 @@ from pathlib import Path
 from sapnet_stream.errors import UsageError
 from sapnet_training.command import command
 from sapnet_training.journal import read_log
+from sapnet_training.table import made_folder
 from sapnet_training.validation import KINDS
 
 WHOLE = "sapnet_paper"
@@ -103,7 +104,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("more", nargs="*", help="after --: more options of sapnet-train")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    if options.seeds < 1:
+        raise UsageError(f"--seeds must be 1 or more, got {options.seeds}")
+    made_folder(options.out)
     results: dict[str, list[Scores]] = {variant: [] for variant in VARIANTS}
     for variant, seed, folder in run_folders(options.out, options.seeds):
         if final_scores(folder) is None:

@@ -8,7 +8,10 @@ from sapnet_stream.errors import SapnetError
 
 
 def command(main: Callable[[], None]) -> Callable[[], int]:
-    """Let `main` say a user's mistake in a sentence, and return the exit status."""
+    """Let `main` say a user's mistake in a sentence, and return the exit status.
+
+    Of Ctrl-C too; once a network trains, `Run` answers that, and saves.
+    """
 
     @wraps(main)
     def run() -> int:
@@ -17,6 +20,9 @@ def command(main: Callable[[], None]) -> Callable[[], int]:
         except SapnetError as error:
             print(f"error: {error}", file=sys.stderr)
             return error.exit_code
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return 130
         return 0
 
     return run

@@ -4,6 +4,7 @@
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -27,8 +28,9 @@ class TrainConfig:
         seed: of the weights, the data and the rain.
         photographs: folders of clean pictures that rain falls on; one scene in 16 validates.
         masks: folder of rendered streaks, or "" for none.
-        pair_sets: see `pairs.find_pairs`.
-        leave_out: folders of test scenes, which are not trained on whatever their files' names.
+        pair_sets: see `pairs.find_pairs`; a pair of a scene that validates is left out.
+        leave_out: folders of test scenes, which are neither trained on nor validated on, whatever
+            their files' names.
         memory_gib: for decoded images; those beyond it are read from disk each time.
         steps: batches in all; the schedule ends at the last.
         shards: equal parts of a batch, drawn and differentiated one by one: the number of
@@ -85,8 +87,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         self.check_positive("steps", "shards", "learning_rate", "clip", "threads")
         self.check_positive("save_minutes", "validate", "most_skipped")
-        if self.workers < 0:
-            raise UsageError(f"workers must be 0 or more, got {self.workers}")
+        self.check_not_negative("workers", "warmup", "weight_decay", "memory_gib")
+        if not -(2**63) <= self.seed < 2**63:
+            raise UsageError(f"seed must fit into 64 bits, got {self.seed}")
         for name in ("hold", "floor", "ema", "gamma"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} must be in [0, 1], got {getattr(self, name)}")
@@ -101,6 +104,12 @@ class TrainConfig:
         for name in names:
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} must be above 0, got {getattr(self, name)}")
+
+    def check_not_negative(self, *names: str) -> None:
+        """Raises UsageError for a value below 0."""
+        for name in names:
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
     def check_choice(self, name: str, choices: Iterable[str]) -> None:
         """Raises UsageError for a value that is none of `choices`."""
@@ -134,14 +143,20 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """The plain values of a YAML file, `key=value` overrides applied; the values are YAML too.
 
     Raises:
-        UsageError: missing file, YAML error, or an override without "=".
+        UsageError: missing or unreadable file, YAML error, or an override without "=".
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"there is no recipe at {path}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {error}") from error
+    except OSError as error:
+        raise UsageError(f"the recipe {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f" from line {mark.line + 1} on"
+        raise UsageError(
+            f"{path} is no YAML{where}: {getattr(error, 'problem', None) or error}"
+        ) from error
     if not isinstance(values, dict):
         raise UsageError(f"{path} must be a mapping of keys to values")
     for override in overrides:
@@ -183,11 +198,22 @@ def _value(kind: Any, value: Any, key: str) -> Any:
         if not isinstance(value, dict) or set(value) != {f.name for f in fields(kind)}:
             raise UsageError(f"{key} has {names}, got {value!r}")
         return kind(**_typed(kind, value, key))
-    if kind is float and type(value) is int:
-        return float(value)
+    if kind is float:
+        return _number(value, key)
     if type(value) is not kind:
         raise UsageError(f"{key} must be {kind.__name__}, got {value!r}")
     return value
+
+
+def _number(value: Any, key: str) -> float:
+    """A finite float; YAML 1.1 takes 1e-3, which has no point, for text."""
+    try:
+        number = float(value) if type(value) in (int, float, str) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"{key} must be a finite number, got {value!r}")
+    return number
 
 
 def _plain(value: Any) -> Any:

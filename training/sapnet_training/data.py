@@ -3,6 +3,8 @@
 Shapes: H height, W width; images are [3, H, W].
 """
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +14,24 @@ from torch import Tensor
 
 from sapnet_stream.errors import InputError
 
+# What Pillow's readers raise on damaged files.
+_BROKEN = (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)
+_DEEP = ("I", "F")
+"""How Pillow's names of modes with more than 8 bits begin; it would cut them off at 255."""
+
 
 def read_image(path: Path) -> Tensor:
-    """[3, H, W] uint8 RGB.
+    """[3, H, W] uint8 RGB; grey is repeated, transparency left out.
 
     Raises:
-        InputError: missing or unreadable.
+        InputError: missing or unreadable, or grey of more than 8 bits.
     """
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(_DEEP):
+                raise InputError(f"{path} has grey of more than 8 bits: convert it to 8")
             pixels = np.array(image.convert("RGB"))
-    except OSError as error:
+    except _BROKEN as error:
         raise InputError(f"cannot read the image {path}: {error}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
@@ -36,7 +45,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except OSError as error:
+    except _BROKEN as error:
         raise InputError(f"cannot read the image {path}: {error}") from error
 
 
@@ -44,9 +53,15 @@ def image_files(folder: Path) -> list[Path]:
     """The PNG and JPEG files of a folder in natural order (norain-2 before norain-10).
 
     Raises:
-        InputError: no such folder, or no image in it.
+        InputError: no such folder, or one that may not be read, or no image in it.
     """
-    files = [p for p in folder.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg")]
+    try:
+        files = [p for p in folder.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg")]
+    except OSError as error:
+        raise InputError(
+            f"{folder} is no folder of images ({error.strerror}): name one; a video becomes one by "
+            "python -m sapnet_training.frames"
+        ) from error
     if not files:
         raise InputError(f"{folder} has no PNG or JPEG images")
     return sorted(files, key=lambda p: (len(p.name), p.name))

@@ -33,7 +33,7 @@ from sapnet_training.segmentation import (
     TorchvisionSegmenter,
 )
 from sapnet_training.sheet import write_sheet
-from sapnet_training.table import Row, write_csv
+from sapnet_training.table import Row, made_folder, write_csv
 
 DTYPES = ("float32", "bfloat16", "float16")
 TASKS = ("pixels", "detection", "segmentation")
@@ -155,6 +155,8 @@ def run(options: argparse.Namespace) -> str:
     pairs = chosen_pairs(options.data, options.every)
     measures = [chosen_measure(task, options) for task in options.task]
     derainers = chosen_derainers(options)
+    for folder in filter(None, (options.csv, options.sheets)):
+        made_folder(folder)
     evaluate(measures, derainers, pairs, options.sheets)
     text = [f"{len(pairs)} pairs, {derainers[0].how}"]
     for measure in measures:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sapnet_stream.errors import OutputError, UsageError
 from sapnet_stream.networks.sapnet import SAPNet, SAPNetConfig
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import find_weights, read_card, save_network
@@ -37,13 +38,17 @@ def export(checkpoint: Path, out: Path, start: str | None = None) -> str:
     """Writes the averaged weights with their story as metadata; returns their sha256.
 
     Args:
-        start: the weights that the run began with, a bundled name or a file; their own story
-            is kept in this one.
+        start: the weights that the run began with, a bundled name, a file or a run's .pt;
+            their own story is kept in this one.
 
     Raises:
         InputError: see `load_checkpoint`.
+        OutputError: `out` cannot be written.
+        UsageError: `out` does not end in .safetensors.
         WeightsError: see `find_weights` and `read_card`.
     """
+    if out.suffix != ".safetensors":
+        raise UsageError(f"{out} must end in .safetensors, by which weights are told apart")
     parts = load_checkpoint(checkpoint)
     network: SAPNet | SAPNetVideo
     if parts["config"].get("task") == "video":
@@ -52,16 +57,25 @@ def export(checkpoint: Path, out: Path, start: str | None = None) -> str:
         dilations = parts["config"].get("dilations", SAPNetConfig().dilations)  # old ones lack it
         network = SAPNet(SAPNetConfig(dilations=tuple(dilations)))
     network.load_state_dict(parts["average"])
-    card = {
+    card = _card(parts)
+    if start is not None and start.endswith(".pt"):
+        card["start"] = json.dumps(_card(load_checkpoint(Path(start))))
+    elif start is not None:
+        card["start"] = json.dumps(read_card(find_weights(start)))
+    try:
+        return save_network(out, network, card)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}") from error
+
+
+def _card(parts: Mapping[str, Any]) -> dict[str, str]:
+    return {
         "data": data_of(parts["config"]),
         "recipe": json.dumps(parts["config"]),
         "steps": str(parts["step"]),
         "hours": f"{parts['seconds'] / 3600:.2f}",
         "license": "MIT for the weights; the photographs and masks carry no licence of their own",
     }
-    if start is not None:
-        card["start"] = json.dumps(read_card(find_weights(start)))
-    return save_network(out, network, card)
 
 
 @command

@@ -59,11 +59,14 @@ def write_frames(video: Path, folder: Path, every: int, preset: str | None, seed
 
     Raises:
         InputError: the video cannot be read.
-        OutputError: a file cannot be written.
+        OutputError: a file cannot be written, or the folder has frames.
         UsageError: `every` is below 1, or no such preset.
     """
     if every < 1:
         raise UsageError(f"--every must be at least 1, got {every}")
+    for made in (folder / "clean", folder / "rainy"):
+        if made.exists():
+            raise OutputError(f"{made} exists and may hold other frames: name another folder")
     kept = islice(rgb_frames(video), 0, None, every)
     count = 0
     if preset is None:

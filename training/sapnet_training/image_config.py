@@ -4,9 +4,13 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from sapnet_stream.errors import UsageError
+from sapnet_stream.networks.sapnet import SAPNetConfig
 from sapnet_training.backbone import NAMES
 from sapnet_training.config import TrainConfig
 from sapnet_training.perceptual_similarity import SMALLEST_PX, TRUNKS
+from sapnet_training.rain import SyntheticRain
+
+STAGES = SAPNetConfig().stages
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,10 @@ class ImageConfig(TrainConfig):
         if not starts or starts != sorted({0, *starts}):
             raise UsageError(f"phases must start at 0 and ascend, got {self.phases}")
         for phase in self.phases:
-            if min(phase.batch, phase.stages) < 1 or phase.patch < 11:
+            if phase.batch < 1 or not 1 <= phase.stages <= STAGES or phase.patch < 11:
                 raise UsageError(
-                    f"a phase needs batch and stages >= 1 and patch >= 11 pixels, got {phase}"
+                    f"a phase needs batch >= 1, stages of 1 to {STAGES} and patch >= 11 pixels, "
+                    f"got {phase}"
                 )
             if phase.batch % self.shards:
                 raise UsageError(f"{self.shards} shards must divide the batch, got {phase}")
@@ -73,14 +78,13 @@ class ImageConfig(TrainConfig):
             raise UsageError(f"pairs must be in [0, 1], got {self.pairs}")
         if self.pairs and not self.pair_sets:
             raise UsageError("pairs above 0 needs pair_sets")
-        if len(self.dilations) != 5:
-            raise UsageError(f"dilations must be five whole numbers, got {self.dilations}")
+        if len(self.dilations) != 5 or min(self.dilations) < 1:
+            raise UsageError(f"dilations must be five numbers >= 1, got {self.dilations}")
+        SyntheticRain(self.rain)  # says what is wrong with the mixture
         self._check_losses()
 
     def _check_losses(self) -> None:
-        for name in ("ssim", "l1", "pcl", "lpisl", "ubs", "early_stages", "ubs_start"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        self.check_not_negative("ssim", "l1", "pcl", "lpisl", "ubs", "early_stages", "ubs_start")
         if not self.ssim + self.l1 + self.pcl + self.lpisl:
             raise UsageError("one of ssim, l1, pcl and lpisl must be above 0")
         self.check_choice("lpips_trunk", TRUNKS)

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from sapnet_stream.errors import UsageError
+from sapnet_stream.errors import InputError, UsageError
+from sapnet_stream.target import write_failure
 from sapnet_training.curves import write_curves
 from sapnet_training.sheet import write_sheet
 from sapnet_training.trainer import Trainer
@@ -59,7 +60,11 @@ class Journal:
         self._bar.update(self._total, completed=self._trainer.step, description=text)
 
     def write(self, scores: dict[str, float]) -> None:
-        """A line: the losses since the last one, the scores, and how fast the steps were."""
+        """A line: the losses since the last one, the scores, and how fast the steps were.
+
+        Raises:
+            OutputError: the log or the curves cannot be written.
+        """
         trainer, counts = self._trainer, self._counts()
         spent, samples, waited = (
             now - before for now, before in zip(counts, self._counted, strict=True)
@@ -74,16 +79,23 @@ class Journal:
             "waited": round(waited / spent, 4),
         }
         self._records.append(record)
-        lines = "".join(json.dumps(r) + "\n" for r in self._records)
-        partial = self._log.with_suffix(".partial")
-        partial.write_text(lines, encoding="utf-8")
-        partial.replace(self._log)
         print(json.dumps(record), flush=True)
-        write_curves(self._out / "curves.png", self._records)
+        self._write_files()
         if self._board is not None:
             for name, value in record.items():
                 self._board.add_scalar(name, value, trainer.step)
         self._losses, self._counted = [], counts
+
+    def _write_files(self) -> None:
+        lines = "".join(json.dumps(r) + "\n" for r in self._records)
+        partial = self._log.with_suffix(".partial")
+        try:
+            partial.write_text(lines, encoding="utf-8")
+            partial.replace(self._log)
+            write_curves(self._out / "curves.png", self._records)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise write_failure(self._out, error) from error
 
     def _counts(self) -> tuple[float, int, float]:
         """Seconds in steps, samples, seconds of those waited for data."""
@@ -96,10 +108,22 @@ class Journal:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a `log.jsonl`; none if there is no such file."""
-    if not path.exists():
+    """The records of a `log.jsonl`; none if there is no such file.
+
+    Raises:
+        InputError: it is no such log.
+    """
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read as a log of sapnet-train: mend it, or move it away"
+        ) from error
+    if not all(isinstance(record, dict) and "step" in record for record in records):
+        raise InputError(f"{path} is no log of sapnet-train: move it away")
+    return records
 
 
 def means(losses: list[dict[str, float]]) -> dict[str, float]:

@@ -9,7 +9,8 @@ import math
 import torch
 from torch import Tensor
 
-from sapnet_training.losses import ssim
+from sapnet_stream.errors import InputError
+from sapnet_training.losses import SSIM_WINDOW_PX, ssim
 
 
 def luma(image: Tensor) -> Tensor:
@@ -25,5 +26,15 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 
 def ssim_255(a: Tensor, b: Tensor) -> float:
-    """Structural similarity of two images [C, H, W] of peak 255, averaged over channels."""
+    """Structural similarity of two images [C, H, W] of peak 255, averaged over channels.
+
+    Raises:
+        InputError: no window fits into them.
+    """
+    height, width = a.shape[1:]
+    if min(height, width) < SSIM_WINDOW_PX:
+        raise InputError(
+            f"SSIM needs images of {SSIM_WINDOW_PX} pixels and more, one is {width}x{height}: "
+            "leave it out"
+        )
     return ssim(a[None].double(), b[None].double(), peak=255.0).item()

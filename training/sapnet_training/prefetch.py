@@ -1,9 +1,11 @@
 """Draws the next steps' batches while the network is busy with this one's."""
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from threading import Thread
 
 import torch
 import torch.multiprocessing
@@ -87,6 +89,15 @@ _of_this_process: list[Draw] = []
 def _begin(draw: Draw) -> None:
     torch.set_num_threads(1)
     _of_this_process[:] = [draw]
+    Thread(target=_end_with_the_run, daemon=True).start()
+
+
+def _end_with_the_run() -> None:
+    # The pool says nothing to its processes when the run is killed: they would wait for ever.
+    run = torch.multiprocessing.parent_process()
+    if run is not None:
+        run.join()
+        os._exit(1)
 
 
 def _drawn(step: int) -> list[Batch]:

@@ -10,6 +10,7 @@ K drops of a layer, M masks.
 """
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -185,17 +186,28 @@ def main() -> None:
     parser.add_argument("--clean", type=Path, metavar="FILE", help="the same clip without rain")
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--size", default="320x180", metavar="WxH", help="even pixels")
-    parser.add_argument("--fps", type=Fraction, default=Fraction(25))
+    parser.add_argument("--fps", default="25")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     width, height = _size(options.size)
-    if options.seconds <= 0 or options.fps <= 0:
-        raise UsageError("--seconds and --fps must be above 0")
-    scenes = list(_clip(options.seconds, options.fps, height, width, options.seed))
+    fps = _rate(options.fps)
+    if not 0 < options.seconds < math.inf:
+        raise UsageError(f"--seconds must be above 0, got {options.seconds}")
+    scenes = list(_clip(options.seconds, fps, height, width, options.seed))
     rainy, clean = torch.cat(scenes, dim=1)
-    write_video(options.output, rainy, options.fps)
+    write_video(options.output, rainy, fps)
     if options.clean:
-        write_video(options.clean, clean, options.fps)
+        write_video(options.clean, clean, fps)
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise UsageError(f"--fps is a number above 0 or a fraction, as 30000/1001, got {text!r}")
+    return rate
 
 
 def _size(text: str) -> tuple[int, int]:

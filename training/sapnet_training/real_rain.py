@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from sapnet_stream.errors import InputError
+from sapnet_stream.errors import InputError, UsageError
 from sapnet_training.command import command
 from sapnet_training.data import image_files, read_image
 from sapnet_training.derainer import Derainer
@@ -170,9 +170,16 @@ def table(clips: dict[str, Tensor]) -> str:
 
 def run(options: argparse.Namespace) -> str:
     """What the command does; the text it prints."""
-    files = image_files(options.folder)[: options.frames]
-    frames = without_repeats(torch.stack([read_image(path) for path in files]))
-    clips = derained_clips([Derainer(source) for source in options.weights or [None]], frames)
+    if options.frames is not None and options.frames < 1:
+        raise UsageError(f"--frames must be 1 or more, got {options.frames}")
+    images = [read_image(path) for path in image_files(options.folder)[: options.frames]]
+    if any(image.shape != images[0].shape for image in images):
+        raise InputError(f"the frames in {options.folder} differ in size: give those of one video")
+    frames = without_repeats(torch.stack(images))
+    derainers = [Derainer(source) for source in options.weights or [None]]
+    if len({derainer.name for derainer in derainers}) < len(derainers):
+        raise UsageError("--weights are told apart by their names, two have one")
+    clips = derained_clips(derainers, frames)
     if options.sheet is not None:
         first = (len(frames) - SHOWN) // 2
         middle = {name: clip[first : first + SHOWN] for name, clip in clips.items()}

@@ -6,8 +6,10 @@ import statistics
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
+from sapnet_stream.signals import answering
 from sapnet_training.checkpoint import save_checkpoint
 from sapnet_training.config import TrainConfig
 from sapnet_training.journal import Journal
@@ -45,8 +47,10 @@ class Run:
 
     def go(self) -> None:
         """Runs to the end of the schedule or of the time, and saves where it stops."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+        with answering(lambda *_: self._stop.set(), (signal.SIGTERM, signal.SIGINT)):
+            self._go()
+
+    def _go(self) -> None:
         try:
             while self.trainer.step < self.trainer.config.steps and not self._over():
                 self._advance()
@@ -88,6 +92,7 @@ class Run:
         self._journal.picture(trainer.task.pictures(trainer.average, trainer.step))
         if scores["score"] > trainer.best:
             trainer.best = scores["score"]
+            self._save()  # a folder with a best.pt has something to go on from
             save_checkpoint(self._out / "best.pt", trainer.parts())
         self._validate_seconds = time.monotonic() - began
 
@@ -105,6 +110,7 @@ def steps_within(minutes: float, config: TrainConfig, task: Task, processes: Pro
     Steps at evenly spread places are run and timed, and forgotten. Processes that draw batches
     have not begun at such a place, so waiting for them says nothing of a run.
     """
+    config = replace(config, steps=max(2, config.steps))  # two are run in a row
     probe = Trainer(config, task, processes)
     seconds = []
     for place in range(PROBES):

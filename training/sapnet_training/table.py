@@ -1,6 +1,7 @@
 """Rows of an evaluation, as Markdown to read and as CSV to keep."""
 
 import csv
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,6 +20,20 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         for row in lines
     )
     return "\n".join(f"| {' | '.join(row)} |" for row in aligned)
+
+
+def made_folder(folder: Path) -> None:
+    """Makes a folder for results, before anything is computed.
+
+    Raises:
+        OutputError: it cannot be made, or not be written into.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"cannot write into {folder}: permission denied")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Row]) -> None:

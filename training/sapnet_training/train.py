@@ -10,15 +10,19 @@ import math
 import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from sapnet_stream.errors import UsageError
 from sapnet_training.checkpoint import load_checkpoint, load_weights
 from sapnet_training.command import command
+from sapnet_training.config import TrainConfig
 from sapnet_training.journal import Journal
 from sapnet_training.processes import Processes
 from sapnet_training.recipe import load_config, make_task
 from sapnet_training.run import Run, steps_within
+from sapnet_training.run_folder import check_new, check_resumable, claimed
 from sapnet_training.trainer import Trainer
 
 
@@ -33,30 +37,50 @@ def data_folder() -> Path:
 def run(options: argparse.Namespace, began: float) -> None:
     """What the command does; `began` is when, on the monotonic clock."""
     config = load_config(options.config, options.overrides)
-    last = options.out / "last.pt"
-    if last.exists() and not options.resume:
-        raise UsageError(f"{last} exists; give --resume to go on, or another --out")
-    if options.resume and options.start is not None:
+    for name in ("max_minutes", "budget_minutes"):
+        minutes = getattr(options, name)
+        if minutes is not None and not minutes > 0:
+            raise UsageError(f"--{name.replace('_', '-')} must be above 0, got {minutes}")
+    if not options.resume:
+        check_new(options.out)
+    elif options.start is not None:
         raise UsageError("--start begins a run and --resume goes on with one: give one of them")
+    last = options.out / "last.pt"
     parts = load_checkpoint(last) if options.resume else None
-    processes = Processes(options.device)
-    budget = options.budget_minutes
-    if budget is not None and parts:  # the first run has measured
+    if options.budget_minutes is not None and parts:  # the first run has measured
         config = config.scaled(parts["config"]["steps"])
+    if parts and (changes := check_resumable(parts, config, last)):
+        print(f"the recipe has changed since {last}: {changes}", file=sys.stderr)
+    processes = Processes(options.device)
+    with claimed(options.out) if processes.rank == 0 else nullcontext():
+        _train(config, parts, processes, options, began)
+    processes.leave()
+
+
+def _train(
+    config: TrainConfig,
+    parts: dict[str, Any] | None,
+    processes: Processes,
+    options: argparse.Namespace,
+    began: float,
+) -> None:
+    """Goes on from `parts`; without them from the beginning, or from `--start`."""
     data = data_folder()
     task = make_task(config, data, processes.device, options.backbone_weights)
-    if budget is not None and not parts:
-        config = config.scaled(steps_within(budget, config, task, processes))
+    if options.budget_minutes is not None and not parts:
+        config = config.scaled(steps_within(options.budget_minutes, config, task, processes))
         task = make_task(config, data, processes.device, options.backbone_weights)
     trainer = Trainer(config, task, processes)
     if parts:
         trainer.restore(parts)
     elif options.start is not None:
         trainer.start_from(load_weights(options.start, trainer.network))
-    options.out.mkdir(parents=True, exist_ok=True)
     with Journal(trainer, options.out, options.tensorboard) as journal:
         Run(trainer, journal, options.out, options.max_minutes, began).go()
-    processes.leave()
+    if processes.rank == 0 and trainer.step < config.steps:
+        print(
+            f"stopped at step {trainer.step} of {config.steps}; --resume goes on", file=sys.stderr
+        )
 
 
 @command

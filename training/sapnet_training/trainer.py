@@ -104,6 +104,8 @@ class Trainer:
         self.network.load_state_dict(parts["network"])
         self.average.load_state_dict(parts["average"])
         self.optimizer.load_state_dict(parts["optimizer"])
+        for group in self.optimizer.param_groups:  # what a state holds besides the moments
+            group["weight_decay"] = self.config.weight_decay
         if parts.get("scaler"):
             self.scaler.load_state_dict(parts["scaler"])
         if "rng" in parts:  # checkpoints before the first release lack it

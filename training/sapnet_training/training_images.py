@@ -4,7 +4,7 @@ Shapes: N batch, H height, W width; images are [3, H, W], pairs [6, H, W], rainy
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.errors import InputError
-from sapnet_training.config import TrainConfig
 from sapnet_training.data import image_files, read_image
+from sapnet_training.image_config import ImageConfig
 from sapnet_training.pairs import Pair, find_pairs, read_pair
 from sapnet_training.scenes import Scenes
 from sapnet_training.store import Store
@@ -56,11 +56,11 @@ class TrainingImages:
         return (
             f"{len(self.photographs)} photographs and {len(self.pairs)} pairs to train on, "
             f"{held} of them in memory ({size / GIB:.2f} GiB); {unwanted} left out for showing "
-            f"a test scene; {len(self.held_out)} photographs held out"
+            f"a scene of a test or of validation; {len(self.held_out)} photographs held out"
         )
 
 
-def read_training_images(config: TrainConfig, root: Path, side: int) -> TrainingImages:
+def read_training_images(config: ImageConfig, root: Path, side: int) -> TrainingImages:
     """Reads what the recipe names.
 
     Args:
@@ -69,27 +69,50 @@ def read_training_images(config: TrainConfig, root: Path, side: int) -> Training
         side: of the largest patch, pixels.
 
     Raises:
-        InputError: a folder is missing, a file unreadable, unpaired or smaller than a patch.
+        InputError: a folder is missing, a file unreadable, unpaired or smaller than a patch, or
+            nothing is left to train or to validate on.
     """
 
     def photograph(path: Path) -> Tensor:
-        return _at_least(side, read_image(path), path)
+        return at_least(side, read_image(path), path)
 
     def pair(files: Pair) -> Tensor:
-        return _at_least(side, read_pair(files), files.clean)
+        return at_least(side, read_pair(files), files.clean)
 
     tests = Scenes([read_image(p) for f in config.leave_out for p in image_files(root / f)])
-    seen = (lambda image: image[-3:] in tests) if config.leave_out else None
+    seen = (lambda image: image in tests) if config.leave_out else None
     files = list(chain.from_iterable(image_files(root / f) for f in config.photographs))
-    pairs = list(chain.from_iterable(find_pairs(source, root) for source in config.pair_sets))
+    sets = config.pair_sets if config.pairs else ()
+    found = list(chain.from_iterable(find_pairs(source, root) for source in sets))
     budget = config.memory_gib * GIB
     scenes = Store([p for p in files if not validates(p.name)], photograph, budget, seen)
-    return TrainingImages(
-        photographs=scenes,
-        pairs=Store(pairs, pair, budget - scenes.held_bytes, seen),
-        held_out=[read_image(p) for p in files if validates(p.name)],
-        masks=read_masks(root / config.masks) if config.masks else None,
-    )
+    held_out = [image for p in files if validates(p.name) and (image := photograph(p)) not in tests]
+    check_enough(scenes, held_out, config.photographs)
+    validated = Scenes(held_out)  # in a set of pairs, scenes have other names
+
+    def known(both: Tensor) -> bool:
+        return both[-3:] in tests or both[-3:] in validated
+
+    pairs = Store(found, pair, budget - scenes.held_bytes, known)
+    if found and not pairs:
+        raise InputError(
+            f"all pairs of {', '.join(sets)} show scenes of tests or held-out photographs: add "
+            "others, or set pairs to 0"
+        )
+    masks = read_masks(root / config.masks) if config.masks else None
+    return TrainingImages(scenes, pairs, held_out, masks)
+
+
+def check_enough(
+    photographs: Sequence[Tensor], held_out: Sequence[Tensor], folders: Iterable[str]
+) -> None:
+    """Raises InputError where no photograph of `folders` is left to train or to validate on."""
+    for images, purpose in ((photographs, "to train on"), (held_out, "held out to validate on")):
+        if not images:
+            raise InputError(
+                f"of the photographs in {', '.join(folders)} none is left {purpose}: add some; one "
+                f"in {VALIDATION_SHARE} is held out, by its name, and test scenes are left out"
+            )
 
 
 class Patches:
@@ -130,11 +153,12 @@ def _below(limit: int, generator: torch.Generator) -> int:
     return int(torch.randint(limit, (), generator=generator))
 
 
-def _at_least(side: int, image: Tensor, path: Path) -> Tensor:
+def at_least(side: int, image: Tensor, path: Path) -> Tensor:
+    """The image; raises InputError where a patch cannot be cut from it."""
     if min(image.shape[1:]) < side:
         height, width = image.shape[1:]
         raise InputError(
-            f"{path} is {width}x{height}, smaller than the recipe's patches of {side} pixels: "
-            "take it away, or lower the patch"
+            f"{path} is {width}x{height}, smaller than the patches of {side} pixels that are cut "
+            "from it: take it away, or lower the recipe's patch"
         )
     return image

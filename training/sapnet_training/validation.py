@@ -18,11 +18,15 @@ PICTURED = "heavy"
 class Validation:
     """Centre crops of the held-out photographs, rained on once, the seed hashed of the kind.
 
+    Crops are as large as the smallest photograph, CROP_PX at most.
+
     The rain is drawn on the CPU, so it is the same whatever the network runs on.
     """
 
     def __init__(self, images: TrainingImages, device: torch.device | str = "cpu") -> None:
-        crops = torch.stack([_centre(image) for image in images.held_out[:MOST_IMAGES]])
+        shown = images.held_out[:MOST_IMAGES]
+        side = min(CROP_PX, *(min(image.shape[1:]) for image in shown))
+        crops = torch.stack([_centre(image, side) for image in shown])
         self._device = torch.device(device)
         self._sets = {}
         for kind in KINDS:
@@ -59,6 +63,6 @@ def _bytes(image: Tensor) -> Tensor:
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def _centre(image: Tensor) -> Tensor:
-    top, left = (image.shape[1] - CROP_PX) // 2, (image.shape[2] - CROP_PX) // 2
-    return image[:, top : top + CROP_PX, left : left + CROP_PX]
+def _centre(image: Tensor, side: int) -> Tensor:
+    top, left = (image.shape[1] - side) // 2, (image.shape[2] - side) // 2
+    return image[:, top : top + side, left : left + side]

@@ -34,7 +34,7 @@ class VideoConfig(TrainConfig):
         segments: a batch's clips last one of these, drawn with equal chance; the state goes on
             from segment to segment, each of which is an optimizer step.
         photographs: folders of clean photographs, relative to the data.
-        masks: folder of rendered streaks.
+        masks: folder of rendered streaks; here it must have some.
         leave_out: folders of test scenes; photographs that show one are not trained on.
         l1: weight of the mean absolute error.
         ssim: weight of 1 - SSIM of grey frames.
@@ -66,9 +66,9 @@ class VideoConfig(TrainConfig):
                 raise UsageError(f"{self.shards} shards must divide the clips, got {phase}")
         if not self.segments or min(self.segments) < 1:
             raise UsageError(f"segments must be 1 or more, got {self.segments}")
-        for name in ("l1", "ssim", "temporal"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        self.check_not_negative("l1", "ssim", "temporal")
+        if not self.masks:
+            raise UsageError("masks must name a folder: rain on videos is drawn from them too")
         if not self.l1 + self.ssim:
             raise UsageError("l1 or ssim must be above 0")
 

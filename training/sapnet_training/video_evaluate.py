@@ -19,8 +19,8 @@ from sapnet_training.data import image_files, read_image
 from sapnet_training.looks import look
 from sapnet_training.pairs import match
 from sapnet_training.sheet import write_sheet
-from sapnet_training.static_camera import static_clips
-from sapnet_training.table import markdown, write_csv
+from sapnet_training.static_camera import FRAMES, static_clips
+from sapnet_training.table import made_folder, markdown, write_csv
 from sapnet_training.video_derainer import VideoDerainer, derainer, median_of
 from sapnet_training.video_scores import Record, means, static_scores, video_scores
 
@@ -56,6 +56,7 @@ def on_folders(options: argparse.Namespace, chosen: dict[str, VideoDerainer]) ->
 
     Raises:
         InputError: a frame is missing, unreadable, or differs in size.
+        UsageError: the table would begin after the last frame.
     """
     rainy, _, clean = options.data.partition(":")
     files = image_files(Path(rainy))
@@ -63,7 +64,10 @@ def on_folders(options: argparse.Namespace, chosen: dict[str, VideoDerainer]) ->
     if clean:
         pairs = match(files, image_files(Path(clean)))
         files, targets = [p.rainy for p in pairs], [p.clean for p in pairs]
-    frames = _frames(files[: options.last])
+    files = files[: options.last]
+    if options.first > len(files):
+        raise UsageError(f"--first must be 1 to {len(files)}, got {options.first}")
+    frames = _frames(files)
     wanted = _frames(targets[: options.last]) if targets else None
     if wanted and wanted[0].shape != frames[0].shape:
         raise InputError(f"the frames in {rainy} and {clean} differ in size")
@@ -75,7 +79,7 @@ def on_folders(options: argparse.Namespace, chosen: dict[str, VideoDerainer]) ->
             pictures[name] = outputs
     if options.sheets is not None:
         pictures |= {"clean": wanted} if wanted else {}
-        for number, file in enumerate(files[: options.last]):
+        for number, file in enumerate(files):
             row = {name: images[number] for name, images in pictures.items()}
             write_sheet(options.sheets / f"{file.stem}.png", row)
     return scored
@@ -119,15 +123,17 @@ def run(options: argparse.Namespace) -> str:
         raise UsageError("give either --data or --static")
     if options.static and (options.sheets or options.last is not None):
         raise UsageError("--sheets and --last are for --data")
+    if options.first < 1 or (options.static and options.first > FRAMES):
+        raise UsageError(f"--first must be 1 to {FRAMES}, got {options.first}")
     if options.last is not None and options.last < 1:
         raise UsageError(f"--last must be 1 or more, got {options.last}")
     if options.chart and not (options.static or ":" in options.data):
         raise UsageError("--chart needs --static, or clean frames: --data RAINY:CLEAN")
+    for path in filter(None, (options.csv, options.chart)):
+        made_folder(path.parent)
     chosen = chosen_derainers(options)
     scored = on_static_camera(chosen) if options.static else on_folders(options, chosen)
     count = len(scored[RAINY])
-    if not 1 <= options.first <= count:
-        raise UsageError(f"--first must be 1 to {count}, got {options.first}")
     if options.csv is not None:
         write_csv(options.csv, *_lines(scored))
     if options.chart is not None:

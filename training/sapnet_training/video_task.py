@@ -20,7 +20,7 @@ from sapnet_training.losses import ssim
 from sapnet_training.scenes import Scenes
 from sapnet_training.seeds import seeded
 from sapnet_training.task import Batch, Losses
-from sapnet_training.training_images import read_masks, validates
+from sapnet_training.training_images import at_least, check_enough, read_masks, validates
 from sapnet_training.video_clips import Clips, make_clips
 from sapnet_training.video_config import VideoConfig
 from sapnet_training.video_rain import VideoRain
@@ -76,18 +76,20 @@ class VideoTask:
         """With the images of a data folder.
 
         Raises:
-            InputError: a folder is missing or a file unreadable.
+            InputError: a folder is missing, a file unreadable or smaller than a patch, or
+                nothing is left to train or to validate on.
         """
         tests = Scenes([read_image(p) for f in config.leave_out for p in image_files(root / f)])
         files = list(chain.from_iterable(image_files(root / f) for f in config.photographs))
-        images = {path: read_image(path) for path in files}
-        return cls(
-            config,
-            [i for path, i in images.items() if not validates(path.name) and i not in tests],
-            [i for path, i in images.items() if validates(path.name)],
-            read_masks(root / config.masks),
-            device,
+        side = max(VALIDATION_PATCH, *(phase.patch for phase in config.phases))
+        images = [(path, at_least(side, read_image(path), path)) for path in files]
+        images = [(path, image) for path, image in images if image not in tests]
+        photographs, held_out = (
+            [image for path, image in images if validates(path.name) == held]
+            for held in (False, True)
         )
+        check_enough(photographs, held_out, config.photographs)
+        return cls(config, photographs, held_out, read_masks(root / config.masks), device)
 
     def build(self) -> SAPNetVideo:
         """See `Task`."""
