@@ -268,6 +268,10 @@ def test_kill_9_and_resume_end_bit_equal(
     assert load_checkpoint(tmp_path / "killed" / "last.pt")["step"] < 8
     subprocess.run([sys.executable, *killed, "--resume"], env=small, check=True)
     assert equal(whole, tmp_path / "killed")
+    (one,), (two,) = (read_log(run / "log.jsonl") for run in (whole, tmp_path / "killed"))
+    assert {name: one[name] for name in ("loss", "ssim")} == {
+        name: two[name] for name in ("loss", "ssim")
+    }
 
 
 def test_two_processes_train_as_one(small: dict[str, str], whole: Path, tmp_path: Path) -> None:
