@@ -70,6 +70,7 @@ def test_overrides_win_and_are_yaml(tmp_path: Path) -> None:
         ({"dilations": [0, 1, 2, 4, 8]}, "dilations must be five numbers"),
         ({"rain": {"light": "much"}}, "rain of light must be a finite number, got 'much'"),
         ({"rain": {"nice": 1.0}}, "rain preset 'nice' is none of"),
+        ({"masks": "", "rain": {"medium": 1}}, "the rain 'medium' is drawn from masks"),
         ({"rain": {}}, "rain mixture needs shares"),
         ({"learning_rate": math.nan}, "learning_rate must be a finite number"),
         ({"l1": math.inf}, "l1 must be a finite number"),

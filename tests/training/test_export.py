@@ -70,6 +70,8 @@ def test_a_run_s_checkpoint_is_no_weights_and_a_sentence_says_how_to_make_some(
 
 
 def test_a_card_names_the_pairs_a_run_saw() -> None:
-    recipe = ImageConfig(masks="", pairs=0.1, pair_sets=("a:b", "c")).to_dict()
+    recipe = ImageConfig(
+        masks="", rain={"drizzle": 1.0}, pairs=0.1, pair_sets=("a:b", "c")
+    ).to_dict()
     assert data_of(recipe).endswith("rained on by sapnet_training.rain; pairs of a:b, c")
     assert "BSDS500" in data_of({})

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from sapnet_stream.errors import InputError
 from sapnet_training.prefetch import Prefetch
 from sapnet_training.task import Batch
 
@@ -54,6 +55,16 @@ def test_an_error_is_that_of_its_step(workers: int) -> None:
     prefetch.get(0)
     with pytest.raises(ValueError, match="no such photograph"):
         prefetch.get(1)
+    prefetch.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_a_process_that_is_killed_is_one_sentence() -> None:
+    prefetch = Prefetch(draw, 1, 2)
+    ((_, pid),) = prefetch.get(0)
+    os.kill(int(pid), signal.SIGKILL)
+    with pytest.raises(InputError, match="set fewer workers"):
+        all(prefetch.get(step) or True for step in range(1, 100))
     prefetch.close()
 
 

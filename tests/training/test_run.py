@@ -111,6 +111,23 @@ def test_a_diverged_run_leaves_its_batch(
     assert not (tmp_path / "last.pt").exists()
 
 
+def test_a_picture_that_is_gone_loses_no_step(
+    images: TrainingImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = ImageTask(image_config(), images)
+    batch = task.batch
+
+    def gone(step: int, shard: int) -> Batch:
+        if step == 5:
+            raise InputError("no such picture")
+        return batch(step, shard)
+
+    monkeypatch.setattr(task, "batch", gone)
+    with pytest.raises(InputError, match="no such picture"):
+        go(Trainer(image_config(validate=100), task), tmp_path, 1)
+    assert load_checkpoint(tmp_path / "last.pt")["step"] == 5
+
+
 def test_a_resumed_log_drops_what_runs_again(images: TrainingImages, tmp_path: Path) -> None:
     trainer = Trainer(image_config(steps=4), ImageTask(image_config(steps=4), images))
     (tmp_path / "log.jsonl").write_text('{"step": 9}\n')
@@ -251,6 +268,10 @@ def test_kill_9_and_resume_end_bit_equal(
     assert load_checkpoint(tmp_path / "killed" / "last.pt")["step"] < 8
     subprocess.run([sys.executable, *killed, "--resume"], env=small, check=True)
     assert equal(whole, tmp_path / "killed")
+    (one,), (two,) = (read_log(run / "log.jsonl") for run in (whole, tmp_path / "killed"))
+    assert {name: one[name] for name in ("loss", "ssim")} == {
+        name: two[name] for name in ("loss", "ssim")
+    }
 
 
 def test_two_processes_train_as_one(small: dict[str, str], whole: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from sapnet_training.training_images import (
 )
 from sapnet_training.validation import Validation
 
+DRIZZLE: dict[str, Any] = {"masks": "", "rain": {"drizzle": 1.0}}
 HELD_OUT = [name for n in range(60) if validates(name := f"{n}.png")][:2]
 
 
@@ -107,7 +109,7 @@ def test_a_recipe_leaves_its_test_scenes_out(data_dir: Path, tmp_path: Path) -> 
     wanted = [path for path in paths if not validates(path.name)]
     (tmp_path / "test" / "another_name.jpg").symlink_to(wanted[0])
     (tmp_path / "test" / "held_out.png").symlink_to(tmp_path / "train" / HELD_OUT[0])
-    config = ImageConfig(photographs=("train",), masks="", pair_sets=(), leave_out=("test",))
+    config = ImageConfig(photographs=("train",), leave_out=("test",), **DRIZZLE)
     data = read_training_images(config, tmp_path, 64)
     assert len(data.photographs) == len(wanted) - 1
     assert len(data.held_out) == len(paths) - len(wanted) + 1
@@ -116,7 +118,7 @@ def test_a_recipe_leaves_its_test_scenes_out(data_dir: Path, tmp_path: Path) -> 
 
 def test_a_picture_smaller_than_a_patch_is_named(tmp_path: Path) -> None:
     Image.new("RGB", (40, 60)).save(tmp_path / "small.png")
-    config = ImageConfig(photographs=(".",), masks="", pair_sets=())
+    config = ImageConfig(photographs=(".",), **DRIZZLE)
     with pytest.raises(InputError, match=r"small\.png is 40x60, smaller than .* 48 pixels"):
         read_training_images(config, tmp_path, 48)
 
@@ -130,7 +132,7 @@ def own(tmp_path: Path) -> Path:
     return tmp_path
 
 
-OWN = ImageConfig(photographs=("own",), masks="")
+OWN = ImageConfig(photographs=("own",), **DRIZZLE)
 
 
 def test_pairs_that_nothing_is_drawn_from_need_not_be_there(own: Path) -> None:
@@ -143,6 +145,11 @@ def test_held_out_photographs_of_any_size_validate(own: Path) -> None:
     Image.effect_noise((200, 150), 60).save(own / "own" / HELD_OUT[1])
     pictures = Validation(read_training_images(OWN, own, 48)).pictures(SAPNet(), 1)
     assert {tuple(picture.shape) for picture in pictures.values()} == {(3, 50, 50)}
+
+
+def test_rain_that_needs_masks_is_not_scored_without(own: Path) -> None:
+    scores = Validation(read_training_images(OWN, own, 48)).scores(SAPNet(), 1)
+    assert list(scores) == ["dry", "drizzle", "heavy", "score"]
 
 
 @pytest.mark.parametrize("gone", ["a.png b.png", HELD_OUT[0]])

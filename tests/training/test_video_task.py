@@ -184,9 +184,20 @@ def test_each_state_moves_as_its_camera_did() -> None:
         assert torch.equal(shifted(state[None], shift)[0], want)
 
 
+def test_photographs_beyond_the_memory_allowed_are_read_when_drawn(tmp_path: Path) -> None:
+    for number in range(30):
+        Image.effect_noise((90, 90), 60).convert("RGB").save(tmp_path / f"{number}.png")
+    recipes = [config(photographs=(".",), masks=".", memory_gib=gib) for gib in (1.0, 1e-4)]
+    held, read = (VideoTask.read(recipe, tmp_path, torch.device("cpu")) for recipe in recipes)
+    assert held._photographs.held == len(held._photographs)  # type: ignore[attr-defined]
+    assert read._photographs.held < 5  # type: ignore[attr-defined]
+    for one, two in zip(held.batch(1, 0), read.batch(1, 0), strict=True):
+        assert torch.equal(one, two)
+
+
 @pytest.mark.parametrize(
     ("names", "side", "message"),
-    [(["a.png"], 200, "none is left held out"), (["a.png", "b.png"], 90, "is 90x90, smaller")],
+    [(["a.png"], 200, "none is left held out"), (["a.png", "b.png"], 89, "is 89x89, smaller")],
 )
 def test_photographs_that_do_not_do_are_one_sentence(
     tmp_path: Path, names: list[str], side: int, message: str

@@ -9,6 +9,7 @@ from sapnet_training.backbone import NAMES
 from sapnet_training.config import TrainConfig
 from sapnet_training.perceptual_similarity import SMALLEST_PX, TRUNKS
 from sapnet_training.rain import SyntheticRain
+from sapnet_training.rain_presets import PRESETS
 
 STAGES = SAPNetConfig().stages
 
@@ -81,6 +82,9 @@ class ImageConfig(TrainConfig):
         if len(self.dilations) != 5 or min(self.dilations) < 1:
             raise UsageError(f"dilations must be five numbers >= 1, got {self.dilations}")
         SyntheticRain(self.rain)  # says what is wrong with the mixture
+        for name in self.rain if not self.masks else ():
+            if PRESETS[name].masks[0] >= 1:
+                raise UsageError(f"the rain {name!r} is drawn from masks: name a folder of them")
         self._check_losses()
 
     def _check_losses(self) -> None:

@@ -34,7 +34,6 @@ class Journal:
         self._out = out
         self._log = out / "log.jsonl"
         self._records = [r for r in read_log(self._log) if r["step"] <= trainer.step]
-        self._losses: list[dict[str, float]] = []
         self._counted = self._counts()
         self._speaks = trainer.processes.rank == 0
         self._board = _tensorboard(out / "tensorboard") if tensorboard and self._speaks else None
@@ -55,7 +54,7 @@ class Journal:
 
     def add(self, losses: dict[str, float]) -> None:
         """The losses of a step."""
-        self._losses.append(losses)
+        self._trainer.losses.append(losses)
         text = f"loss {losses['loss']:.4f}"
         self._bar.update(self._total, completed=self._trainer.step, description=text)
 
@@ -72,7 +71,7 @@ class Journal:
         record = {
             "step": trainer.step,
             "seconds": round(trainer.seconds),
-            **means(self._losses),
+            **means(trainer.losses),
             **scores,
             "skipped": trainer.skipped,
             "samples_per_second": round(samples / spent, 2),
@@ -84,7 +83,7 @@ class Journal:
         if self._board is not None:
             for name, value in record.items():
                 self._board.add_scalar(name, value, trainer.step)
-        self._losses, self._counted = [], counts
+        trainer.losses, self._counted = [], counts
 
     def _write_files(self) -> None:
         lines = "".join(json.dumps(r) + "\n" for r in self._records)

@@ -5,11 +5,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from threading import Thread
 
 import torch
 import torch.multiprocessing
 
+from sapnet_stream.errors import InputError
 from sapnet_training.task import Batch
 
 Draw = Callable[[int], list[Batch]]
@@ -46,7 +48,20 @@ class Prefetch:
         self.waited_seconds = 0.0
 
     def get(self, step: int) -> list[Batch]:
-        """The batches of `step`; those of the steps after it are drawn from now on."""
+        """The batches of `step`; those of the steps after it are drawn from now on.
+
+        Raises:
+            InputError: a process was killed from outside; and what drawing raises.
+        """
+        try:
+            return self._next(step)
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a process that draws batches was killed, mostly for want of memory: set fewer "
+                "workers and go on with --resume"
+            ) from error
+
+    def _next(self, step: int) -> list[Batch]:
         if self._first != step:
             self._first = step
             for future in self._ahead:

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
+from sapnet_stream.errors import InputError
 from sapnet_stream.signals import answering
 from sapnet_training.checkpoint import save_checkpoint
 from sapnet_training.config import TrainConfig
@@ -58,6 +59,9 @@ class Run:
         except DivergedError as error:
             parts = {**self.trainer.parts(), "batches": error.batches}
             save_checkpoint(self._out / f"diverged_{self.trainer.processes.rank}.pt", parts)
+            raise
+        except InputError:  # no batch could be drawn; the steps before are whole
+            self._save()
             raise
         finally:
             self.trainer.prefetch.close()

@@ -47,6 +47,7 @@ class Trainer:
         seconds: spent on them, in all resumed runs together.
         samples: drawn by all processes since this trainer was built.
         skipped: updates left out because the loss or its gradient was not finite.
+        losses: of the steps that no line of the log tells of yet; see `Journal`.
     """
 
     def __init__(self, config: TrainConfig, task: Task, processes: Processes | None = None) -> None:
@@ -72,6 +73,7 @@ class Trainer:
         self.samples = 0
         self.best = -math.inf
         self.skipped = 0
+        self.losses: list[dict[str, float]] = []
         self._skipped_in_a_row = 0
 
     def parts(self) -> dict[str, Any]:
@@ -81,6 +83,7 @@ class Trainer:
             "seconds": self.seconds,
             "best": self.best,
             "skipped": self.skipped,
+            "losses": self.losses,
             "config": self.config.to_dict(),
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -100,7 +103,7 @@ class Trainer:
         Batches depend on the step alone, so the step is the position in the data.
         """
         self.step, self.seconds, self.best = parts["step"], parts["seconds"], parts["best"]
-        self.skipped = parts.get("skipped", 0)
+        self.skipped, self.losses = parts.get("skipped", 0), list(parts.get("losses", []))
         self.network.load_state_dict(parts["network"])
         self.average.load_state_dict(parts["average"])
         self.optimizer.load_state_dict(parts["optimizer"])

@@ -159,6 +159,6 @@ def at_least(side: int, image: Tensor, path: Path) -> Tensor:
         height, width = image.shape[1:]
         raise InputError(
             f"{path} is {width}x{height}, smaller than the patches of {side} pixels that are cut "
-            "from it: take it away, or lower the recipe's patch"
+            "from it: take it away, or lower the recipe's patch where that is larger"
         )
     return image

@@ -6,6 +6,7 @@ from torch import Tensor
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_training.metrics import luma, psnr
 from sapnet_training.rain import SyntheticRain
+from sapnet_training.rain_presets import PRESETS
 from sapnet_training.seeds import seeded
 from sapnet_training.training_images import TrainingImages
 
@@ -18,9 +19,9 @@ PICTURED = "heavy"
 class Validation:
     """Centre crops of the held-out photographs, rained on once, the seed hashed of the kind.
 
-    Crops are as large as the smallest photograph, CROP_PX at most.
-
-    The rain is drawn on the CPU, so it is the same whatever the network runs on.
+    Crops are as large as the smallest photograph, CROP_PX at most. Without masks, kinds of rain
+    that are drawn from them are left out. The rain is drawn on the CPU, so it is the same whatever
+    the network runs on.
     """
 
     def __init__(self, images: TrainingImages, device: torch.device | str = "cpu") -> None:
@@ -29,7 +30,8 @@ class Validation:
         crops = torch.stack([_centre(image, side) for image in shown])
         self._device = torch.device(device)
         self._sets = {}
-        for kind in KINDS:
+        kinds = [k for k in KINDS if images.masks is not None or PRESETS[k].masks[0] < 1]
+        for kind in kinds:
             rain = SyntheticRain({kind: 1.0}, images.masks)
             self._sets[kind] = rain(crops.float() / 255, seeded("validation", kind))
 

@@ -3,6 +3,7 @@
 Shapes: T frames, N clips side by side, H height, W width.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ class Clips(NamedTuple):
 
 
 def make_clips(
-    photographs: list[Tensor], rain: VideoRain, clips: int, frames: int, size: int, draw: Draw
+    photographs: Sequence[Tensor], rain: VideoRain, clips: int, frames: int, size: int, draw: Draw
 ) -> Clips:
     """N = `clips` random clips of T = `frames` frames of `size` x `size` pixels.
 
@@ -54,7 +55,7 @@ def make_clips(
 
 
 def _clip(
-    photographs: list[Tensor], rain: VideoRain, frames: int, size: int, draw: Draw
+    photographs: Sequence[Tensor], rain: VideoRain, frames: int, size: int, draw: Draw
 ) -> tuple[Tensor, ...]:
     order = torch.arange(1 - FIRST_LOOKS, frames + 1 - FIRST_LOOKS).clamp(min=0)
     scene = make_scene(photographs, int(order[-1]) + 1, size, draw)

@@ -4,11 +4,15 @@ Shapes: T frames, H height, W width; photographs are [3, H, W] uint8.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+LARGEST_OBJECT = 0.7
+"""Of a frame's side."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Draw:
         return F.interpolate(coarse, (size, size), mode="bicubic", align_corners=False)
 
 
-def make_scene(photographs: list[Tensor], frames: int, size: int, draw: Draw) -> Scene:
+def make_scene(photographs: Sequence[Tensor], frames: int, size: int, draw: Draw) -> Scene:
     """One clip of `frames` frames of `size` x `size` pixels."""
     positions = _camera(frames, draw)
     clean = _filmed(_photograph(photographs, size, draw), positions, size, draw)
@@ -62,7 +66,7 @@ def make_scene(photographs: list[Tensor], frames: int, size: int, draw: Draw) ->
     return Scene(clean.clamp(0, 1), positions)
 
 
-def _photograph(photographs: list[Tensor], size: int, draw: Draw) -> Tensor:
+def _photograph(photographs: Sequence[Tensor], size: int, draw: Draw) -> Tensor:
     """A photograph at a random scale, mirrored or not, [3, H, W] float, at least `size`."""
     image = photographs[draw.below(len(photographs))].float() / 255
     image = image.flip(2) if draw.chance(0.5) else image
@@ -131,10 +135,10 @@ def _filmed(image: Tensor, positions: Tensor, size: int, draw: Draw) -> Tensor:
     ).clamp(0, 1)
 
 
-def _object(photographs: list[Tensor], clean: Tensor, draw: Draw) -> Tensor:
+def _object(photographs: Sequence[Tensor], clean: Tensor, draw: Draw) -> Tensor:
     """A piece of another photograph passes in front, and may stop on its way."""
     frames, _, size, _ = clean.shape
-    side = int(draw.uniform(8, 0.7 * size))
+    side = int(draw.uniform(8, LARGEST_OBJECT * size))
     image = photographs[draw.below(len(photographs))]
     top, left = (draw.below(length - side) for length in image.shape[1:])
     piece = image[:, top : top + side, left : left + side].float() / 255

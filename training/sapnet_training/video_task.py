@@ -3,7 +3,7 @@
 Shapes: T frames, N clips side by side, H height, W width.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Self, cast
@@ -19,12 +19,13 @@ from sapnet_training.data import image_files, read_image
 from sapnet_training.losses import ssim
 from sapnet_training.scenes import Scenes
 from sapnet_training.seeds import seeded
+from sapnet_training.store import Store
 from sapnet_training.task import Batch, Losses
-from sapnet_training.training_images import at_least, check_enough, read_masks, validates
+from sapnet_training.training_images import GIB, at_least, check_enough, read_masks, validates
 from sapnet_training.video_clips import Clips, make_clips
 from sapnet_training.video_config import VideoConfig
 from sapnet_training.video_rain import VideoRain
-from sapnet_training.video_scenes import Draw
+from sapnet_training.video_scenes import LARGEST_OBJECT, Draw
 
 VALIDATION_FRAMES = 20
 VALIDATION_PATCH = 128
@@ -59,8 +60,8 @@ class VideoTask:
     def __init__(
         self,
         config: VideoConfig,
-        photographs: list[Tensor],
-        held_out: list[Tensor],
+        photographs: Sequence[Tensor],
+        held_out: Sequence[Tensor],
         masks: Tensor,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -79,15 +80,18 @@ class VideoTask:
             InputError: a folder is missing, a file unreadable or smaller than a patch, or
                 nothing is left to train or to validate on.
         """
-        tests = Scenes([read_image(p) for f in config.leave_out for p in image_files(root / f)])
-        files = list(chain.from_iterable(image_files(root / f) for f in config.photographs))
         side = max(VALIDATION_PATCH, *(phase.patch for phase in config.phases))
-        images = [(path, at_least(side, read_image(path), path)) for path in files]
-        images = [(path, image) for path, image in images if image not in tests]
-        photographs, held_out = (
-            [image for path, image in images if validates(path.name) == held]
-            for held in (False, True)
-        )
+
+        def photograph(path: Path) -> Tensor:
+            return at_least(int(LARGEST_OBJECT * side) + 1, read_image(path), path)
+
+        tests = Scenes([read_image(p) for f in config.leave_out for p in image_files(root / f)])
+        seen = tests.__contains__ if config.leave_out else None
+        files = list(chain.from_iterable(image_files(root / f) for f in config.photographs))
+        budget = config.memory_gib * GIB
+        held_out = Store([p for p in files if validates(p.name)], photograph, budget, seen)
+        budget -= held_out.held_bytes
+        photographs = Store([p for p in files if not validates(p.name)], photograph, budget, seen)
         check_enough(photographs, held_out, config.photographs)
         return cls(config, photographs, held_out, read_masks(root / config.masks), device)
 
