@@ -187,9 +187,9 @@ class Slots:
             self._busy.popleft().wait()
         sent, mark = self.device.run("up", None, send)
         result, mark = self.device.run("compute", mark, lambda: derain(sent))
-        fetched, mark = self.device.run("down", mark, lambda: fetch(result))
         slot = _Slot(mark, (sent, result))
         self._busy.append(slot)
+        fetched, slot.end = self.device.run("down", mark, lambda: fetch(result))
 
         def finish() -> V:
             slot.wait()

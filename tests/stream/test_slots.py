@@ -134,8 +134,8 @@ def test_memory_that_crosses_lanes_is_held_until_the_frame_is_done() -> None:
         sent.append(weakref.ref(tensor))
         return tensor
 
-    def start() -> Finish[float]:
-        return slots.start(send, lambda tensor: tensor.sum(), float)
+    def start(fetch: Callable[[Tensor], float] = float) -> Finish[float]:
+        return slots.start(send, lambda tensor: tensor.sum(), fetch)
 
     finish = start()
     assert sent[0]() is not None
@@ -143,6 +143,13 @@ def test_memory_that_crosses_lanes_is_held_until_the_frame_is_done() -> None:
     assert sent[0]() is None
     start()
     assert sent[1]() is not None, "held by its slot, though nobody waits for it"
+    with pytest.raises(ValueError, match="no pinned memory"):
+        start(no_memory)
+    assert sent[2]() is not None, "though it cannot be fetched, it may still be read"
+
+
+def no_memory(_: Tensor) -> float:
+    raise ValueError("no pinned memory")
 
 
 def test_an_error_as_a_frame_begins_comes_behind_the_frames_before_it() -> None:
