@@ -23,7 +23,7 @@ from sapnet_kernels import (
     yuv420_to_rgb,
 )
 from sapnet_kernels.compiled import Compiled, compiled
-from sapnet_kernels.launches import Launch, image_launches, layer_launches
+from sapnet_kernels.launches import Launch, image_launches, layer_launches, video_launches
 from sapnet_kernels.tile import Tile
 
 META = torch.device("meta")
@@ -84,9 +84,11 @@ COLUMNS = (
 
 def launches(channels: int) -> Iterator[Launch]:
     """Every op that has tiles. The dilation changes no code."""
-    where = (META, torch.float16)
-    yield from layer_launches(HEIGHT, WIDTH, channels, [2], *where)
-    yield from image_launches(HEIGHT, WIDTH, channels, *where)
+    size, where = (HEIGHT, WIDTH, channels), (META, torch.float16)
+    yield from layer_launches(*size, [2], *where)
+    yield from image_launches(*size, *where)
+    if channels < 64:  # of 64 channels it is one more of the layers
+        yield from video_launches(*size, *where)
 
 
 def without_tiles(target: Target) -> Iterator[tuple[int | None, Compiled]]:
@@ -178,11 +180,11 @@ def traffic() -> Iterator[str]:
 
 def stage() -> str:
     """Bytes and operations of a whole stage beside the floor of kernels/README.md."""
-    by_op = {launch.op: launch for launch in launches(32)}
-    counts = {"conv_lstm_cell": 1, "fused_dilated_conv": 10, "output_conv": 1}
-    flop = sum(count * by_op[op].flop for op, count in counts.items())
+    units, cell, first, last, _ = launches(32)
+    each = [*[units] * 10, cell, first, last]
+    flop = sum(launch.flop for launch in each)
     # Every other convolution has no residual to read.
-    moved = sum(count * by_op[op].bytes for op, count in counts.items()) - 5 * 64
+    moved = sum(launch.bytes for launch in each) - 5 * 64
     return (
         f"A stage of 32 channels is {flop / 1000:.0f} kFLOP and moves {moved / 1000:.2f} kB per "
         f"pixel; six are {6 * flop * HEIGHT * WIDTH / 1e12:.2f} TFLOP and "

@@ -40,7 +40,18 @@ TILES = {
         Tile(32, warps=8, stages=2, programs_per_sm=1, descriptors=False),
     ],
 }
-"""Ways to run it, by O or I, whichever is larger."""
+NARROWING = [
+    Tile(64, warps=4, stages=2, programs_per_sm=2, resident=True),
+    Tile(64, warps=4, stages=3, programs_per_sm=2, resident=True),
+    Tile(64, warps=8, stages=1),
+    Tile(64, warps=4, stages=2, programs_per_sm=1, descriptors=False),
+    Tile(32, warps=8, stages=2, programs_per_sm=1, descriptors=False),
+]
+
+
+def tiles(channels_in: int, channels: int) -> list[Tile]:
+    """Ways to run it from I channels to O."""
+    return NARROWING if channels_in > channels else TILES[channels]
 
 
 @triton.jit
@@ -162,7 +173,7 @@ def launch(
 
 
 def _tile(x: Tensor, weight: Tensor, dilation: int) -> Tile:
-    return chosen("fused_dilated_conv", TILES[max(weight.shape[1:])], x, dilation)
+    return chosen("fused_dilated_conv", tiles(*weight.shape[1:]), x, dilation)
 
 
 @torch.library.custom_op("sapnet::fused_dilated_conv", mutates_args=())

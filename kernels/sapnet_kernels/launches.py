@@ -62,7 +62,7 @@ def layer_launches(
         def convolve(tile: Tile, d: int = dilation) -> object:
             return fused_dilated_conv.launch(tile, x, weight, b, b, x, d, d, True)
 
-        tiles = fused_dilated_conv.TILES[channels]
+        tiles = fused_dilated_conv.tiles(channels, channels)
         flop = 2 * 9 * channels**2
         yield Launch("fused_dilated_conv", tiles, x, dilation, convolve, flop, 3 * row, 5 * row)
 
@@ -92,7 +92,7 @@ def image_launches(
     first, last = x.new_zeros(9, 16, channels), x.new_zeros(9, channels, 16)
     yield Launch(
         "fused_dilated_conv",
-        fused_dilated_conv.TILES[channels],
+        fused_dilated_conv.tiles(16, channels),
         pair,
         1,
         lambda tile: fused_dilated_conv.launch(tile, pair, first, bias, None, None, 1, 0, True),
@@ -109,4 +109,24 @@ def image_launches(
         flop=2 * 27 * channels,
         bytes=row + 2 * image_row,
         asked_bytes=3 * row + 2 * image_row,
+    )
+
+
+def video_launches(
+    height: int, width: int, channels: int, device: torch.device, dtype: torch.dtype
+) -> Iterator[Launch]:
+    """The convolution from what `video_input` makes, [H, W, 64], to [H, W, C]."""
+    x = torch.zeros(height, width, 64, device=device, dtype=dtype)
+    row, input_row = channels * dtype.itemsize, 64 * dtype.itemsize
+    weight = x.new_zeros(9, 64, channels)
+    bias = x.new_zeros(channels, dtype=torch.float32)
+    yield Launch(
+        "fused_dilated_conv",
+        fused_dilated_conv.tiles(64, channels),
+        x,
+        1,
+        lambda tile: fused_dilated_conv.launch(tile, x, weight, bias, None, None, 1, 0, True),
+        flop=2 * 9 * 64 * channels,
+        bytes=input_row + row,
+        asked_bytes=3 * input_row + row,
     )

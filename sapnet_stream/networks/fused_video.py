@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sapnet_kernels.conv_lstm_cell import cell_weight, conv_lstm_cell
 from sapnet_kernels.fused_dilated_conv import conv_weight, fused_dilated_conv
-from sapnet_kernels.launches import layer_launches
+from sapnet_kernels.launches import layer_launches, video_launches
 from sapnet_kernels.video_input import video_input
 from sapnet_kernels.video_output import video_output
 from sapnet_stream.networks.background import STATISTICS
@@ -101,8 +101,12 @@ class FusedVideo:
     def _tune(self, height: int, width: int) -> None:
         """Before the first step: another tile rounds sums in another order."""
         if self._device.type == "cuda":
-            dilations, where = set(self._units.dilations), (self._device, self._dtype)
-            for launch in layer_launches(height, width, self._channels, dilations, *where):
+            size, where = (height, width, self._channels), (self._device, self._dtype)
+            dilations = set(self._units.dilations)
+            for launch in (
+                *layer_launches(*size, dilations, *where),
+                *video_launches(*size, *where),
+            ):
                 launch.tune()
 
     def _convolutions(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
