@@ -1,6 +1,7 @@
 """What tests need that not every machine has: data, and a GPU."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
 import sapnet_stream.networks.no_telemetry  # noqa: F401 - before any test imports OpenVINO
+
+# A shell may start the tests in the background, deaf to signals; so would be what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(_number, signal.SIG_DFL)
 
 LIVE = Path(__file__).parent / "stream" / "live"
 

@@ -1,11 +1,7 @@
 """The command in a process of its own, whose network takes a while for each picture."""
 
 _PROGRAM = """
-import signal, sys, time
-# A shell may have started the tests in the background, deaf to Ctrl-C.
-for number in (signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, signal.SIG_DFL)
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import sys, time
 from sapnet_stream import cli
 class Slow:
     name = "slow"

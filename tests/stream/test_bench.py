@@ -185,8 +185,7 @@ def test_a_mistake_is_one_sentence_before_a_network_is_timed(
 
 def test_a_signal_ends_it_in_one_sentence(tmp_path: Path) -> None:
     code = (
-        # A shell may have started the tests in the background, deaf to Ctrl-C.
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "import sys;"
         "from sapnet_stream import bench_model, cli; first, *_ = bench_model.contenders();"
         "bench_model.contenders = lambda: [first]; sys.exit(cli.main(sys.argv[1:]))"
     )
