@@ -11,7 +11,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from sapnet_stream.errors import OutputError, UsageError
 from sapnet_stream.video.encoder_option import check_names, check_start, merged
-from sapnet_stream.video.frame import BT601, BT709, HD_LINES, pixel_layout, planar_name
+from sapnet_stream.video.frame import assumed_matrix, pixel_layout, planar_name
 from sapnet_stream.video.hdr import StaticHdr
 from sapnet_stream.video.info import VideoInfo
 from sapnet_stream.video.pixel_format import choose_pixel_format
@@ -185,7 +185,7 @@ def _matrix_and_range(info: VideoInfo, pixel_format: str) -> tuple[int, int]:
     target = pixel_layout(planar_name(pixel_format))
     if info.layout.model != "rgb" or target.model == "rgb":
         return info.matrix, info.color_range
-    return (BT709 if info.height >= HD_LINES else BT601), LIMITED_RANGE
+    return assumed_matrix(info.height), LIMITED_RANGE
 
 
 def _hdr_options(codec: str, hdr: StaticHdr) -> dict[str, str]:

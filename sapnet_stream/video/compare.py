@@ -1,4 +1,4 @@
-"""Before and after in one picture."""
+"""Before and after in one picture, laid out as players show it."""
 
 import math
 from collections.abc import Callable
@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from sapnet_stream.video.frame import Frame
+from sapnet_stream.video.frame import UNTAGGED_MATRICES, Frame, assumed_matrix
 from sapnet_stream.video.info import VideoInfo
+from sapnet_stream.video.orientation import AS_STORED
 
 WIPE_SECONDS = 8.0
 LINES_PER_WIDTH = 640
@@ -49,9 +50,13 @@ def side_by_side(before: Frame, after: Frame) -> Frame:
 def side_by_side_info(info: VideoInfo) -> VideoInfo:
     """What a stream of `side_by_side` frames says of itself."""
     # Its pictures are new ones, which nothing flags as fields.
-    return replace(
-        info, interlaced=False, width=2 * half_width(info.width, info.layout.chroma_columns)
-    )
+    info = replace(info, interlaced=False)
+    if info.orientation.quarter_turns % 2:
+        if info.layout.model == "yuv" and info.matrix in UNTAGGED_MATRICES:
+            # Players guess it from the height.
+            info = replace(info, matrix=assumed_matrix(info.height))
+        return replace(info, height=2 * half_width(info.height, info.layout.chroma_rows))
+    return replace(info, width=2 * half_width(info.width, info.layout.chroma_columns))
 
 
 def half_width(width: int, chroma_columns: int) -> int:
@@ -91,7 +96,31 @@ def wipe_position(seconds: float) -> float:
     return (1 - math.cos(2 * math.pi * seconds / WIPE_SECONDS)) / 2
 
 
+def _as_seen(compare: Callable[[Frame, Frame], Frame]) -> Callable[[Frame, Frame], Frame]:
+    """`compare` for pictures that players turn: left and right are the viewer's."""
+
+    def turned(before: Frame, after: Frame) -> Frame:
+        if before.orientation == AS_STORED:
+            return compare(before, after)
+        planes = compare(_upright(before), _upright(after)).planes
+        return after.with_planes(
+            tuple(after.orientation.stored(plane).contiguous() for plane in planes)
+        )
+
+    return turned
+
+
+def _upright(frame: Frame) -> Frame:
+    """The picture as it is seen; chroma that is narrower lies lower after a quarter turn."""
+    planes = tuple(frame.orientation.upright(plane) for plane in frame.planes)
+    layout = frame.layout
+    if frame.orientation.quarter_turns % 2:
+        rows, columns = layout.chroma_columns, layout.chroma_rows
+        layout = replace(layout, chroma_rows=rows, chroma_columns=columns)
+    return replace(frame, planes=planes, layout=layout, orientation=AS_STORED)
+
+
 COMPARISONS = {
-    "side": Comparison(side_by_side_info, side_by_side),
-    "wipe": Comparison(lambda info: info, wipe),
+    "side": Comparison(side_by_side_info, _as_seen(side_by_side)),
+    "wipe": Comparison(lambda info: info, _as_seen(wipe)),
 }

@@ -147,6 +147,11 @@ def pixel_layout(name: str) -> PixelLayout:
     raise ValueError(f"{name} is not a planar format of integers")
 
 
+def assumed_matrix(height: int) -> int:
+    """What players take an untagged picture of Y'CbCr for, FFmpeg's AVColorSpace."""
+    return BT709 if height >= HD_LINES else BT601
+
+
 @dataclass(frozen=True)
 class Colour:
     """How samples stand for R'G'B': matrix, range and transfer of ITU-T H.273.
@@ -180,7 +185,7 @@ class Colour:
                 transfer is so unlike the eye's that a network for photographs sees nothing.
         """
         if matrix in UNTAGGED_MATRICES:
-            matrix = BT709 if height >= HD_LINES else BT601
+            matrix = assumed_matrix(height)
         if matrix not in LUMA_WEIGHTS:
             raise InputError(
                 f"colour matrix number {matrix} of ITU-T H.273 is not supported: "

@@ -1,5 +1,6 @@
 """Side and wipe: which samples of input and output a compared frame holds."""
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ from sapnet_stream.video.compare import (
     wipe_position,
 )
 from sapnet_stream.video.frame import Colour, Frame, pixel_layout
+from sapnet_stream.video.orientation import Orientation
 
 FORMATS = [
     *("yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p"),
@@ -111,3 +113,27 @@ def test_side_is_before_beside_after(name: str, size: tuple[int, int]) -> None:
     assert [tuple(plane.shape) for plane in shown.planes] == before.layout.plane_shapes(
         size[1], 2 * half
     )
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("kind", list(COMPARISONS))
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_of_a_turned_video_left_is_what_the_viewer_sees(
+    name: str, kind: str, turns: int, mirrored: bool
+) -> None:
+    size = (64, 48)
+    orientation = Orientation(turns, mirrored)
+    before, after = (
+        replace(frame_of(name, size, code, Fraction(3)), orientation=orientation)
+        for code in (50, 70)
+    )
+    shown = COMPARISONS[kind].frame(before, after)
+    assert (shown.layout, shown.orientation) == (after.layout, orientation)
+    assert [tuple(plane.shape) for plane in shown.planes] == before.layout.plane_shapes(
+        shown.height, shown.width
+    )
+    codes = columns_of(orientation.upright(shown.planes[0]))
+    assert codes[0] == 50 and codes[-1] == 70
+    wide = orientation.size(size[1], size[0])[1]
+    assert len(codes) == (2 * wide if kind == "side" else wide)

@@ -253,6 +253,23 @@ def test_compare_puts_before_left_and_after_right(
         derain(source, tmp_path / "other.mkv", compare="top")
 
 
+def test_a_turned_video_is_compared_as_the_viewer_sees_it(
+    make_clip: Make, read_clip: Read, derain: Derain, tmp_path: Path
+) -> None:
+    quarter = [0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30]
+    source = make_clip(
+        "in.mp4", "libx264", size=(416, 400), ticks=range(3), noise=False, display_matrix=quarter
+    )
+    derain(source, tmp_path / "side.mp4", amount=0.1, compare="side")
+    side, before = (read_clip(path) for path in (tmp_path / "side.mp4", source))
+    assert side.tags["size"] == (416, 800) and side.tags["rotation"] == before.tags["rotation"]
+    # With 800 lines players would take what has no tag for BT.709.
+    assert side.tags["colour"][0] == 6
+    seen = np.rot90(side.planes[1][0].astype(int), side.tags["rotation"] // 90)
+    left, right = np.hsplit(seen, 2)
+    assert np.median(right - left) == pytest.approx(0.1 * 219, abs=2)
+
+
 def test_a_video_can_be_iterated_in_the_library(make_clip: Make) -> None:
     frames = derain_video(make_clip("in.mkv"), DerainEngine(executor=Failing(99)))
     assert [frame.pts for frame in frames] == [40 * n for n in range(12)]
