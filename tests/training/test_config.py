@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sapnet_stream.errors import UsageError
-from sapnet_training.image_config import ImageConfig, Phase
+from sapnet_training.image_config import ImageConfig, ImagePhase
 from sapnet_training.recipe import load_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -120,7 +120,7 @@ def test_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:
 
 
 def test_a_recipe_survives_its_plain_form() -> None:
-    config = ImageConfig(phases=(Phase(0, 2, 32, 1), Phase(5, 1, 48, 2)))
+    config = ImageConfig(phases=(ImagePhase(0, 2, 32, 1), ImagePhase(5, 1, 48, 2)))
     assert ImageConfig.from_dict(config.to_dict()) == config
     assert [config.phase(step).patch for step in (0, 4, 5, 99)] == [32, 32, 48, 48]
 
@@ -128,11 +128,18 @@ def test_a_recipe_survives_its_plain_form() -> None:
 def test_a_schedule_scales_whole() -> None:
     recipe = ImageConfig(
         steps=100, schedule="steps", milestones=(30, 60), ubs_start=50,
-        phases=(Phase(0, 2, 32, 1), Phase(80, 1, 48, 2)),
+        phases=(ImagePhase(0, 2, 32, 1), ImagePhase(80, 1, 48, 2)),
     )  # fmt: skip
     half = recipe.scaled(50)
     assert (half.steps, half.milestones, half.ubs_start) == (50, (15, 30), 25)
     assert [phase.start for phase in half.phases] == [0, 40]
+
+
+def test_a_phase_too_short_for_a_step_is_left_out() -> None:
+    phases = (ImagePhase(0, 2, 32, 1), ImagePhase(40, 4, 32, 1), ImagePhase(41, 1, 48, 2))
+    recipe = ImageConfig(steps=100, phases=phases)
+    assert recipe.scaled(10).phases == (phases[0], replace(phases[2], start=4))
+    assert recipe.scaled(1).phases == (replace(phases[2], start=0),)
 
 
 def test_an_unknown_task_is_refused(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from sapnet_stream.errors import OutputError, UsageError, WeightsError
 from sapnet_stream.networks.weights import load_network, read_card
 from sapnet_training.checkpoint import save_checkpoint
 from sapnet_training.export import data_of, export
-from sapnet_training.image_config import ImageConfig, Phase
+from sapnet_training.image_config import ImageConfig, ImagePhase
 from sapnet_training.image_task import ImageTask
 from sapnet_training.trainer import Trainer
 from sapnet_training.training_images import TrainingImages
 
 
 def trainer(images: TrainingImages, **changes: object) -> Trainer:
-    recipe = ImageConfig(phases=(Phase(0, 1, 16, 1),), rain={"light": 1.0}, **changes)  # type: ignore[arg-type]
+    recipe = ImageConfig(phases=(ImagePhase(0, 1, 16, 1),), rain={"light": 1.0}, **changes)  # type: ignore[arg-type]
     return Trainer(recipe, ImageTask(recipe, images))
 
 

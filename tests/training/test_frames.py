@@ -68,6 +68,18 @@ def test_rain_goes_on_through_a_clip_and_differs_in_the_next(
     assert not torch.equal(four[0], four[2]) and not torch.equal(four[0], fallen(1, seed=2)[0])
 
 
+def test_rain_begins_anew_where_a_video_changes_its_size() -> None:
+    sizes = [(40, 40)] * 2 + [(32, 48)] * 2 + [(40, 40)]
+    shown = [torch.full((3, *size), 80, dtype=torch.uint8) for size in sizes]
+    rain = SyntheticRain({"shower": 1.0})
+    pairs = list(rained_on(shown, rain, seed=1))
+    assert [tuple(image.shape[1:]) for pair in pairs for image in pair] == [
+        size for size in sizes for _ in range(2)
+    ]
+    assert torch.equal(pairs[1][0], list(rained_on(shown[:2], rain, seed=1))[1][0])
+    assert not torch.equal(pairs[0][0], pairs[4][0])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sapnet_training.image_config import ImageConfig, Phase
+from sapnet_training.image_config import ImageConfig, ImagePhase
 from sapnet_training.image_task import ImageTask
 from sapnet_training.trainer import Trainer
 from sapnet_training.training_images import TrainingImages
@@ -12,7 +12,7 @@ from sapnet_training.validation import KINDS, Validation
 
 def config(**changes: object) -> ImageConfig:
     values: dict[str, object] = {
-        "phases": (Phase(0, 4, 16, 1), Phase(3, 2, 24, 2)),
+        "phases": (ImagePhase(0, 4, 16, 1), ImagePhase(3, 2, 24, 2)),
         "rain": {"light": 0.5, "heavy": 0.5},
         "pairs": 0.3,
     }
@@ -40,7 +40,7 @@ def test_the_paper_s_losses_train_the_network(images: TrainingImages, data_dir: 
     recipe = config(
         steps=6,
         warmup=1,
-        phases=(Phase(0, 2, 32, 2),),
+        phases=(ImagePhase(0, 2, 32, 2),),
         l1=1.0,
         early_stages=0.2,
         pcl=0.4,

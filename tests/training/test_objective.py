@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sapnet_stream.errors import WeightsError
 from sapnet_training.background_segmentation import BackgroundSegmentationLoss, focal_loss
-from sapnet_training.image_config import ImageConfig, Phase
+from sapnet_training.image_config import ImageConfig, ImagePhase
 from sapnet_training.objective import Objective
 from sapnet_training.perceptual_contrastive import PerceptualContrastiveLoss
 from sapnet_training.perceptual_similarity import TRUNKS, PerceptualSimilarityLoss
@@ -210,7 +210,7 @@ def test_ubs_takes_a_resnet(tmp_path: Path) -> None:
 
 def recipe(**changes: object) -> ImageConfig:
     values: dict[str, object] = {
-        "phases": (Phase(0, 2, 32, 2),),
+        "phases": (ImagePhase(0, 2, 32, 2),),
         "l1": 2.0,
         "pcl": 0.4,
         "lpisl": 1.0,

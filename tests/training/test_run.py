@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sapnet_stream.errors import InputError, OutputError, UsageError
 from sapnet_training.checkpoint import load_checkpoint
 from sapnet_training.config import TrainConfig
-from sapnet_training.image_config import ImageConfig, Phase
+from sapnet_training.image_config import ImageConfig, ImagePhase
 from sapnet_training.image_task import ImageTask
 from sapnet_training.journal import Journal, means, read_log
 from sapnet_training.processes import Processes
@@ -27,7 +27,7 @@ from sapnet_training.validation import KINDS
 
 
 def image_config(**changes: object) -> ImageConfig:
-    values = {"steps": 1000, "phases": (Phase(0, 2, 16, 1),), "l1": 1.0, "validate": 2}
+    values = {"steps": 1000, "phases": (ImagePhase(0, 2, 16, 1),), "l1": 1.0, "validate": 2}
     return ImageConfig(**{**values, **changes})  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sapnet_stream.errors import UsageError
 from sapnet_training.checkpoint import load_checkpoint, save_checkpoint
 from sapnet_training.config import TrainConfig
-from sapnet_training.image_config import ImageConfig, Phase
+from sapnet_training.image_config import ImageConfig, ImagePhase
 from sapnet_training.image_task import ImageTask
 from sapnet_training.seeds import seeded
 from sapnet_training.task import Batch, Losses
@@ -45,7 +45,7 @@ class Line:
 def image_config(**changes: object) -> ImageConfig:
     values: dict[str, object] = {
         "steps": 6,
-        "phases": (Phase(0, 2, 16, 1), Phase(3, 2, 24, 2)),
+        "phases": (ImagePhase(0, 2, 16, 1), ImagePhase(3, 2, 24, 2)),
         "rain": {"light": 0.5, "heavy": 0.5},
         "pairs": 0.3,
         "warmup": 1,
@@ -74,7 +74,7 @@ def test_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
 
 
 def test_training_fits_one_batch(images: TrainingImages, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = image_config(phases=(Phase(0, 4, 24, 2),), steps=40)
+    config = image_config(phases=(ImagePhase(0, 4, 24, 2),), steps=40)
     task = ImageTask(config, images)
     batch = task.batch(0, 0)
     monkeypatch.setattr(task, "batch", lambda _step, _shard: batch)

@@ -5,7 +5,7 @@
 import argparse
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from sapnet_stream.errors import OutputError, UsageError
 from sapnet_training.before_after import rgb_frames
 from sapnet_training.command import command
+from sapnet_training.picture_file import save_picture
 from sapnet_training.rain import SyntheticRain
 from sapnet_training.rain_presets import PRESETS
 from sapnet_training.seeds import seeded
@@ -29,26 +30,27 @@ def rained_on(
     """Every frame with rain, and what a derainer should make of it; [3, H, W] uint8 each.
 
     Args:
-        frames: [3, H, W] uint8 of one size.
+        frames: [3, H, W] uint8; rain begins anew where their size changes.
         seed: of the rain, which the clip's number goes into too.
     """
-    frames = iter(frames)
-    number = 0
-    while clip := list(islice(frames, CLIP)):
+    for number, clip in enumerate(_clips(frames)):
         clean = torch.stack(clip)[None].float() / 255
         rainy, target = rain.fall(clean, seeded("rainy frames", seed, number))
         for pair in zip(rainy[0], target[0], strict=True):
             wet, dry = ((image * 255).round().byte() for image in pair)
             yield wet, dry
-        number += 1
+
+
+def _clips(frames: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """As long as can be, each of one size."""
+    for _, alike in groupby(frames, lambda frame: frame.shape):
+        while clip := list(islice(alike, CLIP)):
+            yield clip
 
 
 def save(path: Path, image: Tensor) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error}") from error
+    """[3, H, W] uint8 RGB."""
+    save_picture(Image.fromarray(image.permute(1, 2, 0).numpy()), path)
 
 
 def write_frames(video: Path, folder: Path, every: int, preset: str | None, seed: int) -> int:

@@ -8,6 +8,7 @@ from sapnet_stream.networks.sapnet import SAPNetConfig
 from sapnet_training.backbone import NAMES
 from sapnet_training.config import TrainConfig
 from sapnet_training.perceptual_similarity import SMALLEST_PX, TRUNKS
+from sapnet_training.phases import Phase, check_starts, phase_at, scaled_phases
 from sapnet_training.rain import SyntheticRain
 from sapnet_training.rain_presets import PRESETS
 
@@ -15,10 +16,9 @@ STAGES = SAPNetConfig().stages
 
 
 @dataclass(frozen=True)
-class Phase:
+class ImagePhase(Phase):
     """What a batch looks like from a step on: [batch, 3, patch, patch], `stages` stages."""
 
-    start: int
     batch: int
     patch: int
     stages: int
@@ -45,7 +45,7 @@ class ImageConfig(TrainConfig):
         dilations: of the network's five units; all 1 is the paper's "no dilation".
     """
 
-    phases: tuple[Phase, ...] = (Phase(0, 8, 64, 6),)
+    phases: tuple[ImagePhase, ...] = (ImagePhase(0, 8, 64, 6),)
     rain: dict[str, float] = field(default_factory=lambda: {"dry": 0.1, "light": 0.9})
     pairs: float = 0.0
     ssim: float = 1.0
@@ -64,9 +64,7 @@ class ImageConfig(TrainConfig):
         super().__post_init__()
         if self.workers:
             raise UsageError("workers is for videos: images get their rain where the network is")
-        starts = [phase.start for phase in self.phases]
-        if not starts or starts != sorted({0, *starts}):
-            raise UsageError(f"phases must start at 0 and ascend, got {self.phases}")
+        check_starts(self.phases)
         for phase in self.phases:
             if phase.batch < 1 or not 1 <= phase.stages <= STAGES or phase.patch < 11:
                 raise UsageError(
@@ -97,15 +95,15 @@ class ImageConfig(TrainConfig):
         if self.lpisl and smallest < SMALLEST_PX:
             raise UsageError(f"lpisl needs patches of {SMALLEST_PX} pixels, got {smallest}")
 
-    def phase(self, step: int) -> Phase:
+    def phase(self, step: int) -> ImagePhase:
         """The phase `step` is in."""
-        return max((p for p in self.phases if p.start <= step), key=lambda p: p.start)
+        return phase_at(self.phases, step)
 
     def scaled(self, steps: int) -> Self:
         """The same schedule over another number of steps, phases and UBS with it."""
         share = steps / self.steps
         return replace(
             super().scaled(steps),
-            phases=tuple(replace(p, start=round(p.start * share)) for p in self.phases),
+            phases=scaled_phases(self.phases, share),
             ubs_start=round(self.ubs_start * share),
         )

@@ -17,6 +17,7 @@ from torch import Tensor
 from sapnet_training.chart import Box, Points, draw_chart
 from sapnet_training.command import command
 from sapnet_training.pairs import find_pairs, read_pair
+from sapnet_training.picture_file import save_picture
 from sapnet_training.rain import SyntheticRain
 from sapnet_training.seeds import seeded
 from sapnet_training.sheet import write_sheet
@@ -154,7 +155,7 @@ def write_report(path: Path, root: Path, looks: Path | None = None) -> str:
             draw_chart(draw, box, title, both, logarithmic=column in LOGARITHMIC)
         gaps = ", ".join(f"{k} {v:.3f}" for k, v in real.distance(synthetic).items())
         lines.append(f"{preset} against {source}: {gaps}")
-    picture.save(path)
+    save_picture(picture, path)
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from sapnet_stream.errors import OutputError
+from sapnet_training.picture_file import save_picture
 
 CAPTION_PX = 16
 GAP_PX = 4
@@ -32,8 +32,4 @@ def write_sheet(path: Path, images: dict[str, Tensor]) -> None:
     draw = ImageDraw.Draw(picture)
     for column, caption in enumerate(images):
         draw.text((column * step, 2), caption, fill=(0, 0, 0))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path)
-    except OSError as error:
-        raise OutputError(f"cannot write the sheet {path}: {error}") from error
+    save_picture(picture, path)

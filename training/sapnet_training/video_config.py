@@ -6,20 +6,19 @@ from typing import Self
 from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.sapnet_video import FIRST_LOOKS
 from sapnet_training.config import TrainConfig
+from sapnet_training.phases import Phase, check_starts, phase_at, scaled_phases
 
 
 @dataclass(frozen=True)
-class ClipPhase:
+class ClipPhase(Phase):
     """What a batch looks like from a step on.
 
     Attributes:
-        start: first step.
         clips: side by side.
         frames: of a segment, which gradients flow through.
         patch: height and width, pixels.
     """
 
-    start: int
     clips: int
     frames: int
     patch: int
@@ -53,9 +52,7 @@ class VideoConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        starts = [phase.start for phase in self.phases]
-        if not starts or starts != sorted({0, *starts}):
-            raise UsageError(f"phases must start at 0 and ascend, got {self.phases}")
+        check_starts(self.phases)
         for phase in self.phases:
             if phase.clips < 1 or phase.frames < FIRST_LOOKS or phase.patch < 32 or phase.patch % 2:
                 raise UsageError(
@@ -74,10 +71,9 @@ class VideoConfig(TrainConfig):
 
     def phase(self, step: int) -> ClipPhase:
         """The phase `step` is in."""
-        return max((p for p in self.phases if p.start <= step), key=lambda p: p.start)
+        return phase_at(self.phases, step)
 
     def scaled(self, steps: int) -> Self:
         """The same schedule over another number of steps, phases with it."""
-        share = steps / self.steps
-        phases = tuple(replace(p, start=round(p.start * share)) for p in self.phases)
+        phases = scaled_phases(self.phases, steps / self.steps)
         return replace(super().scaled(steps), phases=phases)

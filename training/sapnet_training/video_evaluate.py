@@ -11,13 +11,14 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from sapnet_stream.errors import InputError, OutputError, UsageError
+from sapnet_stream.errors import InputError, UsageError
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import VIDEO_NAME, find_weights, load_either
 from sapnet_training.chart import Box, draw_chart
 from sapnet_training.data import image_files, read_image
 from sapnet_training.looks import look
 from sapnet_training.pairs import match
+from sapnet_training.picture_file import save_picture
 from sapnet_training.sheet import write_sheet
 from sapnet_training.static_camera import FRAMES, static_clips
 from sapnet_training.table import made_folder, markdown, write_csv
@@ -96,21 +97,14 @@ def on_static_camera(chosen: dict[str, VideoDerainer]) -> Scored:
 
 
 def write_chart(path: Path, scored: Scored) -> None:
-    """PSNR over the frame's number, as a picture.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
+    """PSNR over the frame's number, as a picture; see `save_picture`."""
     picture = Image.new("RGB", CHART_PX, "white")
     lines = {
         name: [(n, record["psnr"]) for n, record in enumerate(records, start=1)]
         for name, records in scored.items()
     }
     draw_chart(ImageDraw.Draw(picture), Box(0, 0, *CHART_PX), "PSNR in dB over frames", lines)
-    try:
-        picture.save(path)
-    except OSError as error:
-        raise OutputError(f"cannot write the chart {path}: {error}") from error
+    save_picture(picture, path)
 
 
 def run(options: argparse.Namespace) -> str:
