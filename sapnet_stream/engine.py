@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.executor import Executor, Remembering, choose_executor, default_dtype
+from sapnet_stream.networks.freed_blocks import keep_freed_blocks
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import DEFAULT_NAME, load_network, tensors_sha256
@@ -64,6 +65,8 @@ class DerainEngine:
             raise UsageError(f"--memory must be more than 0, got {memory_bytes / 2**30:g} GiB")
         self.device = checked_device(device)
         self.strength = strength
+        if self.device.type == "cpu":
+            keep_freed_blocks()
         if executor is None:
             network = network or load_network(DEFAULT_NAME)
             dtype = dtype or default_dtype(self.device)

@@ -13,7 +13,7 @@ from sapnet_stream.video.info import VideoInfo
 
 # Bytes per pixel of what lies between decoder and encoder: measured, as the growth of peak
 # memory from 1080p to 2160p without a network, 8 bit 4:2:0, presets by default, two cores.
-_CORRIDOR = 70
+_CORRIDOR = 92
 # And of the pictures that an encoder looks ahead at.
 _LOOKAHEAD = {"h264": 165, "hevc": 145, "av1": 220, "vp9": 90}
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sapnet_stream.networks.freed_blocks import keep_freed_blocks
 from sapnet_stream.networks.memory import available_bytes, too_large
 from sapnet_stream.networks.parameters import parameters, taken
 from sapnet_stream.networks.sapnet import SAPNet, checked_stages
 from sapnet_stream.networks.scaled_convolution import ScaledConvolution
-from sapnet_stream.networks.strips import Plane, Strips, TapMeans, keep_freed_blocks, rectify
+from sapnet_stream.networks.strips import Plane, Strips, TapMeans, rectify
 
 # Bytes of one strip of C channels on a CPU. Taller strips fall out of the cache between a
 # convolution and the steps after it, lower ones pay for more calls (5 to 10 MB measure equal).
@@ -87,6 +88,8 @@ class FoldedExecutor:
         self._margin = max(2, *network.config.dilations)
         self._memory_bytes, self._strip_rows = memory_bytes, strip_rows
         self._frame: _Frame | None = None
+        if device.type == "cpu":
+            keep_freed_blocks()
         with torch.no_grad():
             self._fold(network)
 
@@ -169,7 +172,6 @@ class FoldedExecutor:
             return self._frame
         rows = self._planned_rows(height, width)
         self._frame = None
-        keep_freed_blocks()
 
         def plane(channels: int) -> Plane:
             return Plane(channels, height, width, self._margin, self._dtype, self._device)

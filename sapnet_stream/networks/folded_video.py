@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sapnet_stream.networks.freed_blocks import keep_freed_blocks
 from sapnet_stream.networks.parameters import parameters, taken
 from sapnet_stream.networks.sapnet_video import (
     PAST_SCALE,
@@ -20,7 +21,7 @@ from sapnet_stream.networks.sapnet_video import (
     next_frame,
 )
 from sapnet_stream.networks.scaled_convolution import ScaledConvolution
-from sapnet_stream.networks.strips import Strips, TapMeans, keep_freed_blocks, rectify
+from sapnet_stream.networks.strips import Strips, TapMeans, rectify
 
 # Of a gate in float32: a cell update reads and writes five of them several times, in the caches.
 _STRIP_BYTES = 2**20
@@ -47,10 +48,12 @@ class FoldedVideo:
         self._channels = network.config.channels
         self._means: TapMeans | None = None
         self._size, self._strips = (0, 0), Strips(1, 1)
+        if device.type == "cpu":
+            keep_freed_blocks()
         with torch.no_grad():
             where = device, dtype
             self._entry = taken(*entry_parameters(network.conv0), *where)
-            self._exit = taken(*parameters(network.conv), *where)
+            self._exit = taken(*exit_parameters(network.conv), *where)
             weights, biases = (p.chunk(4) for p in parameters(network.gates))
             # i, f, g, o, and tanh(g) = 1 - 2 sigmoid(-2 g). One convolution each, as a part of a
             # common one's channels lies scattered in memory.
@@ -77,7 +80,6 @@ class FoldedVideo:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `SAPNetVideo.step`; one frame, N = 1."""
         if self._size != h.shape[2:]:
-            keep_freed_blocks()
             self._size = (h.shape[2], h.shape[3])
             self._strips = Strips(self._size[0], self._strip_rows(*self._size))
             self._means = TapMeans(self._channels, *self._size, self._dtype, self._device)
@@ -150,13 +152,23 @@ def entry_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -
     return pairs.view(dtype).permute(0, 3, 1, 2)
 
 
+def exit_parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight [32, C, 3, 3] and bias [32] of the last convolution and of four channels of nothing.
+
+    A power of two takes less time.
+    """
+    weight, bias = parameters(layer)
+    return F.pad(weight, (0, 0) * 3 + (0, PIXELS)), F.pad(bias, (0, PIXELS))
+
+
 def _depth_to_space(x: Tensor) -> Tensor:
-    """`F.pixel_shuffle` by 2, in float32, of [1, 4 n, h, w] that lies channels last."""
+    """`F.pixel_shuffle` by 2, in float32, of all but the last four of [1, 4 n, h, w]."""
+    x = x[:, :-PIXELS]
     if torch.compiler.is_compiling():
         # It needs no pairs, and that of PyTorch 2.11 mistakes their strides.
         return F.pixel_shuffle(x, 2).float()
     height, width = x.shape[2:]
-    pairs = x.permute(0, 2, 3, 1).contiguous().view(_PAIRS[x.dtype.itemsize])
+    pairs = x.permute(0, 2, 3, 1).view(_PAIRS[x.dtype.itemsize])
     pairs = pairs.view(height, width, -1, 2).permute(2, 0, 3, 1)
     pairs = pairs.clone(memory_format=torch.contiguous_format)
     return pairs.view(x.dtype).view(1, -1, 2 * height, 2 * width).float()

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from sapnet_stream.errors import TooLargeError
+from sapnet_stream.networks.freed_blocks import give_back_freed_blocks
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
@@ -24,6 +25,7 @@ def available_bytes(device: torch.device) -> int:
     unknown = 2**63 - 1
     if device.type != "cpu":
         return unknown
+    give_back_freed_blocks()
     return min(_system_available(unknown), _cgroup_available(unknown))
 
 

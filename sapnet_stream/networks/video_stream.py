@@ -13,9 +13,9 @@ from sapnet_stream.networks.memory import available_bytes, too_large
 from sapnet_stream.networks.sapnet_video import Look, Step, VideoState, look, next_frame, remember
 
 # Of a frame and its video's memory, by the bytes of a number: measured on a CPU, as the growth of
-# peak memory from 540p to 1080p with a camera that moves (550 and 670), and the frames that a
+# peak memory from 540p to 1080p with a camera that moves (690 and 840), and the frames that a
 # part begins with.
-_BYTES_PER_PIXEL = {2: 660, 4: 780}
+_BYTES_PER_PIXEL = {2: 800, 4: 950}
 
 
 class FrameExecutor(Protocol):
