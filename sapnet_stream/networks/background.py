@@ -8,6 +8,7 @@ Shapes: H height, W width.
 """
 
 from collections import deque
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ LONG = 15
 """Frames of the memory while the camera stands still."""
 SAME_FRAME = 0.25
 """Mean difference in grey levels of a frame that is there twice; coding changes it a little."""
+_STRIP_BYTES = 2**19
+"""Of each frame, while its ranks are found: all of them stay in a processor's caches."""
 STATISTICS = 3
 """Median of the short memory; median and lower quartile of the long one."""
 
@@ -72,9 +75,10 @@ class BackgroundMemory:
         recent, seen, last = _aligned(newest_first[:SHORT], frame, view)
         far = [past for past, then in newest_first[SHORT:] if not has_moved(view, then)]
         every, n = recent + far, len(recent) + len(far)
-        short = ranks(recent, [(len(recent) - 1) // 2])
-        long = ranks(every, [(n - 1) // 2, (n - 1) // 4])
-        return torch.stack(short + long), (seen + len(far)) / LONG, last
+        found = frame.new_empty(STATISTICS, *frame.shape)
+        ranks(recent, [(len(recent) - 1) // 2], out=found[:1])
+        ranks(every, [(n - 1) // 2, (n - 1) // 4], out=found[1:])
+        return found, (seen + len(far)) / LONG, last
 
     def _settle(self) -> None:
         """Take in the newest frame if it is none that is there twice.
@@ -122,22 +126,40 @@ def _difference(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).abs().float().mean()
 
 
-def ranks(values: list[Tensor], wanted: list[int]) -> list[Tensor]:
+def ranks(values: list[Tensor], wanted: list[int], out: Tensor) -> None:
     """The `wanted` smallest of `values`, elementwise; 0 is the minimum.
 
     Batcher's odd-even merge sort, less the comparisons no wanted rank depends on: minimum
     and maximum of bytes are the cheapest thing a processor does to a picture.
+
+    Args:
+        values: uint8, of one shape.
+        out: [len(wanted), *shape], contiguous.
     """
-    values = list(values)
-    for low, high, keep_low, keep_high in _comparisons(len(values), tuple(wanted)):
-        a, b = values[low], values[high]
-        if keep_low:
-            values[low] = torch.minimum(a, b)
-        if keep_high:
-            values[high] = torch.maximum(a, b)
-    return [values[rank] for rank in wanted]
+    comparisons = _comparisons(len(values), tuple(wanted))
+    rows = [value.reshape(-1) for value in values]
+    found = out.view(len(wanted), -1)
+    for part in _parts(found):
+        strip = [row[part] for row in rows]
+        for low, high, keep_low, keep_high in comparisons:
+            a, b = strip[low], strip[high]
+            if keep_low:
+                strip[low] = torch.minimum(a, b)
+            if keep_high:
+                strip[high] = torch.maximum(a, b)
+        for row, rank in zip(found, wanted, strict=True):
+            row[part] = strip[rank]
 
 
+def _parts(rows: Tensor) -> list[slice]:
+    """Of [n, bytes], strips as long as fits the caches; a GPU is asked as rarely as can be."""
+    length = rows.shape[1]
+    count = -(-length // _STRIP_BYTES) if rows.device.type == "cpu" else 1
+    step = -(-length // count)
+    return [slice(start, start + step) for start in range(0, length, step)]
+
+
+@cache
 def _comparisons(n: int, wanted: tuple[int, ...]) -> list[tuple[int, int, bool, bool]]:
     needed = set(wanted)
     kept = []

@@ -203,7 +203,7 @@ def next_frame(step: Step, looked: Look) -> tuple[Tensor, VideoState]:
     even, state, (height, width) = looked.even, looked.state, looked.size
     last = even if state.output is None else seen_from_now(state.output, looked.mesh, even)
     past = torch.empty(1, STATISTICS + 1, *even.shape[1:], device=even.device)
-    torch.add(even.neg(), looked.statistics, alpha=1 / 255, out=past[0, :STATISTICS])
+    past[0, :STATISTICS].copy_(looked.statistics).mul_(1 / 255).sub_(even)
     torch.sub(last, even, out=past[:, STATISTICS])
     past = past.flatten(1, 2)
     h, c = shifted(state.h, looked.shift), shifted(state.c, looked.shift)
@@ -234,7 +234,7 @@ def _even(frame: Tensor) -> Tensor:
 
 
 def _bytes(frame: Tensor) -> Tensor:
-    return (frame[0].clamp(0, 1) * 255).round().to(torch.uint8)
+    return frame[0].clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
 
 def network_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sapnet_stream.networks import background
 from sapnet_stream.networks.alignment import View
 from sapnet_stream.networks.background import LONG, SHORT, BackgroundMemory, ranks
 
@@ -26,8 +27,22 @@ def test_ranks_are_those_of_sorting(n: int) -> None:
     before = torch.stack(values)
     ordered = before.sort(0).values
     for wanted in ([0], [n - 1], [(n - 1) // 2], [(n - 1) // 2, (n - 1) // 4], list(range(n))):
-        assert torch.equal(torch.stack(ranks(values, wanted)), ordered[wanted])
+        found = torch.empty(len(wanted), 50, dtype=torch.uint8)
+        ranks(values, wanted, found)
+        assert torch.equal(found, ordered[wanted])
     assert torch.equal(torch.stack(values), before)
+
+
+@pytest.mark.parametrize("length", [1, 9, 10, 11, 25])
+def test_ranks_of_large_pictures_are_found_in_strips(
+    length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "_STRIP_BYTES", 10)
+    generator = torch.Generator().manual_seed(length)
+    values = list(torch.randint(0, 256, (5, 1, length), dtype=torch.uint8, generator=generator))
+    found = torch.full((2, 1, length), 255, dtype=torch.uint8)
+    ranks(values, [1, 2], found)
+    assert torch.equal(found, torch.stack(values).sort(0).values[1:3])
 
 
 def test_nothing_is_known_before_the_first_frame() -> None:
