@@ -1,7 +1,13 @@
-"""`python -m sapnet_stream` is the command `sapnet-stream`."""
+"""The command `sapnet-stream`, and `python -m sapnet_stream`."""
 
 import sys
 
-from sapnet_stream.cli import main
+from sapnet_stream.freed_blocks import keep_freed_blocks
 
-sys.exit(main())
+# Libraries start threads as they are imported, whose memory would be apart.
+keep_freed_blocks()
+
+from sapnet_stream.cli import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())

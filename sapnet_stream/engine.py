@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.errors import UsageError
+from sapnet_stream.freed_blocks import keep_freed_blocks
 from sapnet_stream.networks.executor import Executor, Remembering, choose_executor, default_dtype
-from sapnet_stream.networks.freed_blocks import keep_freed_blocks
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import DEFAULT_NAME, load_network, tensors_sha256

@@ -30,7 +30,7 @@ LONG = 15
 """Frames of the memory while the camera stands still."""
 SAME_FRAME = 0.25
 """Mean difference in grey levels of a frame that is there twice; coding changes it a little."""
-_STRIP_BYTES = 2**19
+_STRIP_BYTES = 2**20
 """Of each frame, while its ranks are found: all of them stay in a processor's caches."""
 STATISTICS = 3
 """Median of the short memory; median and lower quartile of the long one."""

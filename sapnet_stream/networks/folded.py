@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sapnet_stream.networks.freed_blocks import keep_freed_blocks
+from sapnet_stream.freed_blocks import keep_freed_blocks
 from sapnet_stream.networks.memory import available_bytes, too_large
 from sapnet_stream.networks.parameters import parameters, taken
 from sapnet_stream.networks.sapnet import SAPNet, checked_stages

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sapnet_stream.networks.freed_blocks import keep_freed_blocks
+from sapnet_stream.freed_blocks import keep_freed_blocks
 from sapnet_stream.networks.parameters import parameters, taken
 from sapnet_stream.networks.sapnet_video import (
     PAST_SCALE,

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from sapnet_stream.errors import TooLargeError
-from sapnet_stream.networks.freed_blocks import give_back_freed_blocks
+from sapnet_stream.freed_blocks import give_back_freed_blocks
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(
 
 SCRIPT = """
 import ctypes, resource, threading
-from sapnet_stream.networks.freed_blocks import give_back_freed_blocks, keep_freed_blocks
+from sapnet_stream.freed_blocks import give_back_freed_blocks, keep_freed_blocks
 SIZE = 200 * 2**20
 def pages(): return int(open("/proc/self/statm").read().split()[1])
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
