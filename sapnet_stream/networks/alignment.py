@@ -203,22 +203,19 @@ def _points(mesh: Tensor, height: int, width: int) -> Tensor:
 
 
 def _sampled(past: Tensor, points: Tensor, mode: str) -> Tensor:
-    """`grid_sample`; on a CPU with all cores: they share out nothing but the batch, so of each
-    picture bands of rows are a batch."""
-    if past.device.type != "cpu":
-        return _looked_up(past, points, mode)
-    n, channels, height, width = past.shape
-    bands = math.gcd(height, BANDS)
-    result = past.new_empty(n, channels, bands, height // bands, width)
-    for picture, places, found in zip(past, points, result, strict=True):
-        places = places.view(bands, height // bands, width, 2)
-        rows = _looked_up(picture.expand(bands, -1, -1, -1), places, mode)
-        found.copy_(rows.transpose(0, 1))
-    return result.view(past.shape)
-
-
-def _looked_up(past: Tensor, points: Tensor, mode: str) -> Tensor:
-    return F.grid_sample(past, points, mode, padding_mode="border", align_corners=False)
+    """`grid_sample`, on all cores: they share out nothing but the batch, so of one picture
+    bands of rows are a batch."""
+    n, height, width, _ = points.shape
+    bands = math.gcd(height, BANDS) if n == 1 else 1
+    picture = F.grid_sample(
+        past.expand(n * bands, -1, -1, -1),
+        points.view(n * bands, height // bands, width, 2),
+        mode,
+        padding_mode="border",
+        align_corners=False,
+    )
+    rows = picture.view(n, bands, -1, height // bands, width)
+    return rows.transpose(1, 2).reshape(n, -1, height, width)
 
 
 def _starts(side: int) -> list[int]:
