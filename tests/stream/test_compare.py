@@ -133,7 +133,7 @@ def test_of_a_turned_video_left_is_what_the_viewer_sees(
     assert [tuple(plane.shape) for plane in shown.planes] == before.layout.plane_shapes(
         shown.height, shown.width
     )
-    codes = columns_of(orientation.upright(shown.planes[0]))
+    codes = columns_of(orientation.upright(shown.planes[0].to(torch.int32)))
     assert codes[0] == 50 and codes[-1] == 70
     wide = orientation.size(size[1], size[0])[1]
     assert len(codes) == (2 * wide if kind == "side" else wide)
