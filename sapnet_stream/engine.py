@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.errors import UsageError
-from sapnet_stream.freed_blocks import keep_freed_blocks
 from sapnet_stream.networks.executor import Executor, Remembering, choose_executor, default_dtype
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
@@ -65,8 +64,6 @@ class DerainEngine:
             raise UsageError(f"--memory must be more than 0, got {memory_bytes / 2**30:g} GiB")
         self.device = checked_device(device)
         self.strength = strength
-        if self.device.type == "cpu":
-            keep_freed_blocks()
         if executor is None:
             network = network or load_network(DEFAULT_NAME)
             dtype = dtype or default_dtype(self.device)

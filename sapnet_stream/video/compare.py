@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from sapnet_stream.video.frame import UNTAGGED_MATRICES, Frame, assumed_matrix
 from sapnet_stream.video.info import VideoInfo
@@ -105,7 +104,7 @@ def _as_seen(compare: Callable[[Frame, Frame], Frame]) -> Callable[[Frame, Frame
             return compare(before, after)
         planes = compare(_upright(before), _upright(after)).planes
         return after.with_planes(
-            tuple(_turned(plane, after.orientation.stored).contiguous() for plane in planes)
+            tuple(after.orientation.stored(plane).contiguous() for plane in planes)
         )
 
     return turned
@@ -113,19 +112,12 @@ def _as_seen(compare: Callable[[Frame, Frame], Frame]) -> Callable[[Frame, Frame
 
 def _upright(frame: Frame) -> Frame:
     """The picture as it is seen; chroma that is narrower lies lower after a quarter turn."""
-    planes = tuple(_turned(plane, frame.orientation.upright) for plane in frame.planes)
+    planes = tuple(frame.orientation.upright(plane) for plane in frame.planes)
     layout = frame.layout
     if frame.orientation.quarter_turns % 2:
         rows, columns = layout.chroma_columns, layout.chroma_rows
         layout = replace(layout, chroma_rows=rows, chroma_columns=columns)
     return replace(frame, planes=planes, layout=layout, orientation=AS_STORED)
-
-
-def _turned(plane: Tensor, turn: Callable[[Tensor], Tensor]) -> Tensor:
-    if plane.dtype != torch.uint16:
-        return turn(plane)
-    # Which PyTorch 2.11 cannot flip.
-    return turn(plane.view(torch.int16)).view(torch.uint16)
 
 
 COMPARISONS = {

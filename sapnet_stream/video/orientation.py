@@ -41,6 +41,9 @@ class Orientation:
 
     def upright(self, image: Tensor) -> Tensor:
         """A picture [..., H, W] as stored, turned as it is seen; the data may be shared."""
+        if image.dtype == torch.uint16:
+            # Which PyTorch 2.11 cannot flip.
+            return self.upright(image.view(torch.int16)).view(torch.uint16)
         # Turning by nothing would copy.
         if self.quarter_turns:
             image = torch.rot90(image, self.quarter_turns, (-2, -1))
@@ -48,6 +51,8 @@ class Orientation:
 
     def stored(self, image: Tensor) -> Tensor:
         """The inverse of `upright`."""
+        if image.dtype == torch.uint16:
+            return self.stored(image.view(torch.int16)).view(torch.uint16)
         if self.mirrored:
             image = image.flip(-1)
         return torch.rot90(image, -self.quarter_turns, (-2, -1)) if self.quarter_turns else image

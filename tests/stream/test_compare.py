@@ -1,13 +1,17 @@
 """Side and wipe: which samples of input and output a compared frame holds."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from sapnet_stream.errors import UsageError
 from sapnet_stream.video.compare import (
     COMPARISONS,
     WIPE_SECONDS,
@@ -17,6 +21,10 @@ from sapnet_stream.video.compare import (
 )
 from sapnet_stream.video.frame import Colour, Frame, pixel_layout
 from sapnet_stream.video.orientation import Orientation
+
+Make = Callable[..., Path]
+Read = Callable[[Path], Any]
+Derain = Callable[..., Any]
 
 FORMATS = [
     *("yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p"),
@@ -133,7 +141,42 @@ def test_of_a_turned_video_left_is_what_the_viewer_sees(
     assert [tuple(plane.shape) for plane in shown.planes] == before.layout.plane_shapes(
         shown.height, shown.width
     )
-    codes = columns_of(orientation.upright(shown.planes[0].to(torch.int32)))
+    codes = columns_of(orientation.upright(shown.planes[0]))
     assert codes[0] == 50 and codes[-1] == 70
     wide = orientation.size(size[1], size[0])[1]
     assert len(codes) == (2 * wide if kind == "side" else wide)
+
+
+def test_compare_puts_before_left_and_after_right(
+    make_clip: Make, read_clip: Read, derain: Derain, tmp_path: Path
+) -> None:
+    source = make_clip("in.mkv", "ffv1", "yuv420p", (33, 17), noise=False)
+    derain(source, tmp_path / "plain.mkv", amount=0.1)
+    derain(source, tmp_path / "side.mkv", amount=0.1, compare="side")
+    before, plain, side = (
+        read_clip(path) for path in (source, tmp_path / "plain.mkv", tmp_path / "side.mkv")
+    )
+    assert side.times == before.times and side.tags["size"] == (64, 17)
+    for was, now, both in zip(before.planes[5], plain.planes[5], side.planes[5], strict=True):
+        half = both.shape[1] // 2
+        assert np.array_equal(both[:, :half], was[:, :half])
+        assert np.array_equal(both[:, half:], now[:, :half])
+    with pytest.raises(UsageError, match="--compare must be side"):
+        derain(source, tmp_path / "other.mkv", compare="top")
+
+
+def test_a_turned_video_is_compared_as_the_viewer_sees_it(
+    make_clip: Make, read_clip: Read, derain: Derain, tmp_path: Path
+) -> None:
+    quarter = [0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30]
+    source = make_clip(
+        "in.mp4", "libx264", size=(416, 400), ticks=range(3), noise=False, display_matrix=quarter
+    )
+    derain(source, tmp_path / "side.mp4", amount=0.1, compare="side")
+    side, before = (read_clip(path) for path in (tmp_path / "side.mp4", source))
+    assert side.tags["size"] == (416, 800) and side.tags["rotation"] == before.tags["rotation"]
+    # With 800 lines players would take what has no tag for BT.709.
+    assert side.tags["colour"][0] == 6
+    seen = np.rot90(side.planes[1][0].astype(int), side.tags["rotation"] // 90)
+    left, right = np.hsplit(seen, 2)
+    assert np.median(right - left) == pytest.approx(0.1 * 219, abs=2)

@@ -235,41 +235,6 @@ def test_strength_zero_is_exact_and_half_is_half(
     assert steps == [round(0.08 * 219), round(0.04 * 219)]
 
 
-def test_compare_puts_before_left_and_after_right(
-    make_clip: Make, read_clip: Read, derain: Derain, tmp_path: Path
-) -> None:
-    source = make_clip("in.mkv", "ffv1", "yuv420p", (33, 17), noise=False)
-    derain(source, tmp_path / "plain.mkv", amount=0.1)
-    derain(source, tmp_path / "side.mkv", amount=0.1, compare="side")
-    before, plain, side = (
-        read_clip(path) for path in (source, tmp_path / "plain.mkv", tmp_path / "side.mkv")
-    )
-    assert side.times == before.times and side.tags["size"] == (64, 17)
-    for was, now, both in zip(before.planes[5], plain.planes[5], side.planes[5], strict=True):
-        half = both.shape[1] // 2
-        assert np.array_equal(both[:, :half], was[:, :half])
-        assert np.array_equal(both[:, half:], now[:, :half])
-    with pytest.raises(UsageError, match="--compare must be side"):
-        derain(source, tmp_path / "other.mkv", compare="top")
-
-
-def test_a_turned_video_is_compared_as_the_viewer_sees_it(
-    make_clip: Make, read_clip: Read, derain: Derain, tmp_path: Path
-) -> None:
-    quarter = [0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30]
-    source = make_clip(
-        "in.mp4", "libx264", size=(416, 400), ticks=range(3), noise=False, display_matrix=quarter
-    )
-    derain(source, tmp_path / "side.mp4", amount=0.1, compare="side")
-    side, before = (read_clip(path) for path in (tmp_path / "side.mp4", source))
-    assert side.tags["size"] == (416, 800) and side.tags["rotation"] == before.tags["rotation"]
-    # With 800 lines players would take what has no tag for BT.709.
-    assert side.tags["colour"][0] == 6
-    seen = np.rot90(side.planes[1][0].astype(int), side.tags["rotation"] // 90)
-    left, right = np.hsplit(seen, 2)
-    assert np.median(right - left) == pytest.approx(0.1 * 219, abs=2)
-
-
 def test_a_video_can_be_iterated_in_the_library(make_clip: Make) -> None:
     frames = derain_video(make_clip("in.mkv"), DerainEngine(executor=Failing(99)))
     assert [frame.pts for frame in frames] == [40 * n for n in range(12)]

@@ -60,6 +60,14 @@ def test_turning_back_is_exact(orientation: Orientation) -> None:
     assert torch.equal(orientation.stored(seen), image)
 
 
+@pytest.mark.parametrize("orientation", ALL)
+def test_samples_of_16_bits_are_turned_as_others_are(orientation: Orientation) -> None:
+    codes = torch.arange(35, dtype=torch.int32).view(5, 7) + 60_000
+    seen = orientation.upright(codes.to(torch.uint16))
+    assert torch.equal(seen.to(torch.int32), orientation.upright(codes))
+    assert torch.equal(orientation.stored(seen).to(torch.int32), codes)
+
+
 @pytest.mark.parametrize("corners", MATRICES)
 def test_another_player_turns_alike(
     make_clip: Callable[..., Path], corners: tuple[int, int, int, int]
