@@ -3,24 +3,32 @@
     PYTHONPATH=.:kernels python3 kernels/benchmarks/networks.py --out CSV --profiles FOLDER
 
 Contenders hold the same weights and take turns. One that cannot be made, or whose result is
-another than the network's, is named and not timed, and the exit status is 1.
+another than the network's, is named and not timed; an error elsewhere costs the figures of one
+network at one size. The exit status is 1 then.
 """
 
 import argparse
-import copy
 import re
 import shlex
 import sys
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import cycle
 from pathlib import Path
-from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
+from benchmarks.contenders import (
+    COMPILED,
+    OURS,
+    Makers,
+    image_contenders,
+    played,
+    step_contenders,
+    step_inputs,
+    stream_contenders,
+    untuned,
+)
 from benchmarks.timing import (
     Call,
     ColdTimer,
@@ -29,132 +37,17 @@ from benchmarks.timing import (
     free_memory,
     in_turn,
     ratio,
-    recorded,
     spread,
+    tried,
 )
-from sapnet_stream.bench_compiled import compiled_network
 from sapnet_stream.bench_video import STEP_PX, moving_scene
-from sapnet_stream.networks.background import LONG, STATISTICS
-from sapnet_stream.networks.folded import FoldedExecutor
-from sapnet_stream.networks.folded_video import FoldedVideo
-from sapnet_stream.networks.fused import FusedExecutor
-from sapnet_stream.networks.fused_video import FusedVideo
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
-from sapnet_stream.networks.video_stream import FrameExecutor, VideoStream
 from sapnet_stream.networks.weights import load_network, load_video_network
 
 SIZES = ("640x360", "1280x720", "1920x1080", "3840x2160")
-HALF = torch.float16
-EAGER = "as written, eager, float32 NCHW"
-RECORDED = "as written, float16 channels last, CUDA graph"
-FOLDED = "folded, float16 channels last, CUDA graph"
-COMPILED = "folded, float16, torch.compile max-autotune, CUDA graph"
-OURS = "fused, float16"
-T = TypeVar("T")
-Makers = Mapping[str, Callable[[], Call]]
-Add = Callable[[str, str, Call, Makers], None]
-# Of torch.compile: the graph is ours to record.
-MODE = "max-autotune-no-cudagraphs"
 LEAST_DB = 50.0
 """Of a result to the one in float32: what 16 bits cost is far less, what is wrong far more."""
-
-
-def image_contenders(network: SAPNet, image: Tensor, compiling: bool) -> Makers:
-    """What makes the contenders that run the six-stage network on [1, 3, H, W]."""
-
-    def as_written() -> Call:
-        half = copy.deepcopy(network).to(HALF).to(memory_format=torch.channels_last)
-        narrow = image.to(HALF, memory_format=torch.channels_last)
-        return recorded(lambda: half(narrow))
-
-    def folded() -> Call:
-        executor = FoldedExecutor(network, device=image.device, dtype=HALF)
-        return recorded(lambda: executor(image))
-
-    def compiled() -> Call:
-        return recorded(compiled_network(network, image, HALF, MODE))
-
-    def fused() -> Call:
-        executor = FusedExecutor(network, device=image.device, dtype=HALF)
-        executor(image)  # The first frame of a size is not recorded.
-        return lambda: executor(image)
-
-    others = {COMPILED: compiled} if compiling else {RECORDED: as_written, FOLDED: folded}
-    return {EAGER: lambda: partial(untuned, lambda: network(image)), **others, OURS: fused}
-
-
-def step_contenders(network: SAPNetVideo, inputs: tuple[Tensor, ...], compiling: bool) -> Makers:
-    """The same for one step of the video network; see `SAPNetVideo.step`."""
-    frame, past, seen, h, c = inputs
-    # As each of them leaves its state.
-    last = torch.channels_last
-    narrow = frame, past, seen, h.to(HALF, memory_format=last), c.contiguous(memory_format=last)
-
-    def as_written() -> Call:
-        half = copy.deepcopy(network).to(HALF).to(memory_format=torch.channels_last)
-        return recorded(lambda: half.step(*narrow))
-
-    def folded() -> Call:
-        executor = FoldedVideo(network, device=frame.device, dtype=HALF)
-        return recorded(lambda: executor.step(*narrow))
-
-    def compiled() -> Call:
-        executor = FoldedVideo(network, device=frame.device, dtype=HALF)
-        executor.step(*narrow)  # makes what the compiler takes for granted
-        step = torch.compile(executor.step, mode=MODE, dynamic=False, fullgraph=True)
-        return recorded(lambda: step(*narrow))
-
-    def fused() -> Call:
-        executor = FusedVideo(network, device=frame.device, dtype=HALF)
-        executor.step(*narrow)  # The first step of a size is not recorded.
-        return lambda: executor.step(*narrow)
-
-    others = {COMPILED: compiled} if compiling else {RECORDED: as_written, FOLDED: folded}
-    return {EAGER: lambda: partial(untuned, lambda: network.step(*inputs)), **others, OURS: fused}
-
-
-def stream_contenders(network: SAPNetVideo, frames: list[Tensor]) -> Makers:
-    """The same for a frame of a video whose memory is full: with following the camera too."""
-    device = frames[0].device
-    return {
-        EAGER: lambda: partial(untuned, untuned(lambda: played(network, frames))),
-        FOLDED.removesuffix(", CUDA graph"): lambda: played(
-            FoldedVideo(network, device=device, dtype=HALF), frames
-        ),
-        OURS: lambda: played(FusedVideo(network, device=device, dtype=HALF), frames),
-    }
-
-
-def played(executor: FrameExecutor | SAPNetVideo, frames: list[Tensor]) -> Call:
-    """What derains the next frame."""
-    # The network itself lacks nothing but a name.
-    stream, shown = VideoStream(cast(FrameExecutor, executor)), cycle(frames)
-    for _ in range(LONG + 1):
-        stream(next(shown))
-    return lambda: stream(next(shown))
-
-
-def untuned(work: Callable[[], T]) -> T:
-    """What `work` returns, without what someone who takes a network as it is would have to know.
-
-    How cuDNN computes a layer it decides when it first does, and keeps to that whoever asks next.
-    """
-    torch.backends.cudnn.benchmark = False
-    try:
-        return work()
-    finally:
-        torch.backends.cudnn.benchmark = True
-
-
-def step_inputs(network: SAPNetVideo, frame: Tensor) -> tuple[Tensor, ...]:
-    """Arguments of `SAPNetVideo.step` in the middle of a video."""
-    _, _, height, width = frame.shape
-    past = torch.randn(1, 3 * (STATISTICS + 1), height, width, device=frame.device) / 50
-    seen = torch.ones(1, 1, height, width, device=frame.device)
-    state = network.initial(height, width)
-    _, h, c = network.step(frame, past, seen, state.h, state.c)
-    return frame, past, seen, h, c
 
 
 def picture(call: Call) -> Tensor:
@@ -173,15 +66,6 @@ def difference(result: Tensor, wanted: Tensor) -> str:
     error = (result - wanted).square().mean().clamp(min=1e-12)
     decibels = float(-10 * torch.log10(error))
     return "" if decibels >= LEAST_DB else f"{decibels:.1f} dB"
-
-
-def tried(work: Callable[[], T]) -> tuple[T | None, str]:
-    """What `work` returns; or None and how it failed, which costs no other its figures."""
-    try:
-        return work(), ""
-    except Exception as error:  # noqa: BLE001 - printed, and told in the results
-        traceback.print_exc()
-        return None, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
 def made(reference: Call, contenders: Makers) -> tuple[dict[str, Call], dict[str, str]]:
@@ -244,22 +128,31 @@ def profile(call: Call, path: Path) -> None:
     path.write_text(f"Three frames.\n{table}\n")
 
 
-def measured_size(
-    size: str, compiling: bool, networks: tuple[SAPNet, SAPNetVideo], add: Add
-) -> None:
-    """One size; contenders are made where they are measured, as all together would not fit."""
+def groups(
+    size: str, compiling: bool, networks: tuple[SAPNet, SAPNetVideo]
+) -> Iterator[tuple[str, Callable[[], tuple[Call, Makers]]]]:
+    """What is timed at one size, and what makes its reference and its contenders.
+
+    They are made where they are measured, as all together would not fit.
+    """
     width, height = map(int, size.split("x"))
     frames = [frame.cuda() for frame in moving_scene(height, width, STEP_PX)]
     still, video = networks
-    image, inputs = frames[0], untuned(lambda: step_inputs(video, frames[0]))
-    contenders = image_contenders(still, image, compiling)
-    add("SAPNet, six stages", size, lambda: still(image), contenders)
-    contenders = step_contenders(video, inputs, compiling)
-    add("SAPNetVideo, step", size, lambda: video.step(*inputs), contenders)
+
+    def image() -> tuple[Call, Makers]:
+        return lambda: still(frames[0]), image_contenders(still, frames[0], compiling)
+
+    def step() -> tuple[Call, Makers]:
+        inputs = untuned(lambda: step_inputs(video, frames[0]))
+        return lambda: video.step(*inputs), step_contenders(video, inputs, compiling)
+
+    def stream() -> tuple[Call, Makers]:
+        return untuned(lambda: played(video, frames)), stream_contenders(video, frames)
+
+    yield "SAPNet, six stages", image
+    yield "SAPNetVideo, step", step
     if not compiling:
-        contenders = stream_contenders(video, frames)
-        reference = untuned(lambda: played(video, frames))
-        add("SAPNetVideo, frame of a video", size, reference, contenders)
+        yield "SAPNetVideo, frame of a video", stream
 
 
 def main() -> int:
@@ -272,25 +165,24 @@ def main() -> int:
     options = parser.parse_args()
     networks = load_network().cuda(), load_video_network().cuda()
     timer, results = ColdTimer(), Results(options.out, shlex.join(["python3", *sys.argv]))
-    red = False
 
-    def add(what: str, size: str, reference: Call, contenders: Makers) -> None:
-        nonlocal red
-        calls, wrong = made(reference, contenders)
+    def measured(what: str, size: str, prepare: Callable[[], tuple[Call, Makers]]) -> list[Row]:
+        calls, wrong = made(*prepare())
         rows = measure(what, size, (calls, wrong), options.runs, timer)
-        results.add(rows)
-        red = red or any("red" in str(row.get("note")) for row in rows)
-        whole = COMPILED not in contenders and OURS not in wrong
+        whole = COMPILED not in (calls | wrong) and OURS not in wrong
         if options.profiles and size == SIZES[2] and whole:
             name = re.sub(r"\W+", "_", what).lower()
-            profile(calls[OURS], options.profiles / f"{name}.txt")
-        calls.clear()
-        free_memory()
+            # After the figures, which are not lost with it.
+            tried(partial(profile, calls[OURS], options.profiles / f"{name}.txt"))
+        return rows
 
+    red = False
     torch.backends.cudnn.benchmark = True
     for compiling, sizes in ((False, options.sizes), (True, options.compile)):
         for size in sizes:
-            measured_size(size, compiling, networks, add)
+            for what, prepare in groups(size, compiling, networks):
+                red = results.measured(what, partial(measured, what, size, prepare)) or red
+                free_memory()
     return int(red)
 
 

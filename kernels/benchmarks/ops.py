@@ -148,12 +148,14 @@ def main() -> int:
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
     timer, results = ColdTimer(), Results(options.out, shlex.join(["python3", *sys.argv]))
+
+    def measured(make: Callable[[], Case]) -> list[Row]:
+        return measure(make(), options.runs, timer)
+
     results.add(list(ceilings(options.runs, timer)))
     red = False
-    for make in cases(height, width, torch.device("cuda")):
-        rows = measure(make(), options.runs, timer)
-        results.add(rows)
-        red = red or any("red" in str(row.get("note")) for row in rows)
+    for number, make in enumerate(cases(height, width, torch.device("cuda"))):
+        red = results.measured(f"case {number}", partial(measured, make)) or red
         free_memory()
     return int(red)
 

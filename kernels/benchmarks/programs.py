@@ -90,8 +90,8 @@ def main() -> int:
     parser.add_argument("--hwaccel", metavar="NAME", help="that decodes, such as cuda")
     options = parser.parse_args()
     results = Results(options.out, shlex.join(["python3", *sys.argv]))
-    results.add(measure(options.video, options.runs, options.preset, options.hwaccel))
-    return 0
+    work = partial(measure, options.video, options.runs, options.preset, options.hwaccel)
+    return int(results.measured("file to file", work))
 
 
 if __name__ == "__main__":

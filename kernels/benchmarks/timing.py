@@ -5,16 +5,19 @@ import gc
 import shutil
 import statistics
 import subprocess
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import triton
 
 Call = Callable[[], object]
 Row = dict[str, object]
+T = TypeVar("T")
 
 COLUMNS = (
     *("date", "gpu", "driver", "torch", "triton", "cudnn", "sm_mhz", "memory_mhz", "what", "by"),
@@ -108,6 +111,15 @@ def free_memory() -> None:
     torch.cuda.empty_cache()
 
 
+def tried(work: Callable[[], T]) -> tuple[T | None, str]:
+    """What `work` returns; or None and how it failed, which costs no other its figures."""
+    try:
+        return work(), ""
+    except Exception as error:  # noqa: BLE001 - printed, and told in the results
+        traceback.print_exc()
+        return None, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
 def gpu_state() -> Row:
     """The GPU and, where `nvidia-smi` works, its driver and its clocks now, right after work."""
     state: Row = {"gpu": torch.cuda.get_device_name()}
@@ -158,3 +170,11 @@ class Results:
         for row in rows:
             figures = (*shown, "median", "unit", "ratio", "baseline", "note")
             print(*(row[name] for name in figures if row.get(name, "") != ""), flush=True)
+
+    def measured(self, what: str, work: Callable[[], Sequence[Mapping[str, object]]]) -> bool:
+        """Add the rows that `work` measures, or one that says how it failed; whether any is red."""
+        rows, why = tried(work)
+        if rows is None:
+            rows = [{"what": what, "note": f"red, not timed: {why}"}]
+        self.add(rows)
+        return any("red" in str(row.get("note")) for row in rows)

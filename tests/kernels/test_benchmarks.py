@@ -1,5 +1,6 @@
 """Benchmarks time what is right and say what is not; how fast it is, is no test."""
 
+import csv
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import cases, networks, ops, timing
+from benchmarks import cases, contenders, networks, ops, timing
 from sapnet_kernels import launches
 from sapnet_kernels.tile import Tile
 from sapnet_kernels.tuning import runnable
@@ -33,7 +34,7 @@ def inference() -> Iterator[None]:
 def timer(monkeypatch: pytest.MonkeyPatch) -> Timer:
     """Calls and counts: the first call takes 1 ms, the second 2. Nothing needs a GPU."""
     if not torch.cuda.is_available():
-        for module in (ops, networks):
+        for module in (ops, contenders):
             monkeypatch.setattr(module, "recorded", lambda call: call)
     monkeypatch.setattr(ops, "_compiled", lambda call: call)
     monkeypatch.setattr(launches, "tune", lambda *_: None)
@@ -127,38 +128,37 @@ def test_every_network_is_the_one_it_is_measured_against(
     timer: Timer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(networks, "LONG", 1)
+    monkeypatch.setattr(contenders, "LONG", 1)
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     # One unit each: the interpreter takes minutes for all of them.
     still = SAPNet(SAPNetConfig(dilations=(2,), stages=2)).to(device)
     video = SAPNetVideo(SAPNetVideoConfig(dilations=(2,))).to(device)
-    inputs = networks.step_inputs(video, frames[0])
+    inputs = contenders.step_inputs(video, frames[0])
     image, step = lambda: still(frames[0]), lambda: video.step(*inputs)
     for reference, makers in (
-        (image, networks.image_contenders(still, frames[0], compiling=False)),
-        (step, networks.step_contenders(video, inputs, compiling=False)),
-        (networks.played(video, frames), networks.stream_contenders(video, frames)),
-        (step, networks.step_contenders(video, inputs, compiling=True)),
-        (image, networks.image_contenders(still, frames[0], compiling=True)),
+        (image, contenders.image_contenders(still, frames[0], compiling=False)),
+        (step, contenders.step_contenders(video, inputs, compiling=False)),
+        (contenders.played(video, frames), contenders.stream_contenders(video, frames)),
+        (step, contenders.step_contenders(video, inputs, compiling=True)),
+        (image, contenders.image_contenders(still, frames[0], compiling=True)),
     ):
-        contenders = networks.made(reference, makers)
-        rows = networks.measure("SAPNet", "16x8", contenders, 1, timer)
+        rows = networks.measure("SAPNet", "16x8", networks.made(reference, makers), 1, timer)
         assert {row["by"] for row in rows if "median" in row} == set(makers)
-        assert rows[0]["by"] == rows[0]["baseline"] == networks.EAGER
+        assert rows[0]["by"] == rows[0]["baseline"] == contenders.EAGER
         # Ours has a ratio to each of the others.
-        ours = [row["baseline"] for row in rows if row["by"] == networks.OURS]
-        assert ours == [name for name in makers if name != networks.OURS]
+        ours = [row["baseline"] for row in rows if row["by"] == contenders.OURS]
+        assert ours == [name for name in makers if name != contenders.OURS]
 
 
 @pytest.mark.usefixtures("timer")
 def test_a_step_takes_a_state_as_it_leaves_it(frames: list[Tensor]) -> None:
     video = SAPNetVideo(SAPNetVideoConfig(dilations=(2,))).to(frames[0].device)
-    inputs = networks.step_inputs(video, frames[0])
-    makers = networks.step_contenders(video, inputs, compiling=False)
+    inputs = contenders.step_inputs(video, frames[0])
+    makers = contenders.step_contenders(video, inputs, compiling=False)
     for by, layout in (
-        (networks.EAGER, torch.contiguous_format),
-        (networks.RECORDED, torch.channels_last),
-        (networks.FOLDED, torch.channels_last),
+        (contenders.EAGER, torch.contiguous_format),
+        (contenders.RECORDED, torch.channels_last),
+        (contenders.FOLDED, torch.channels_last),
     ):
         result = makers[by]()()
         assert isinstance(result, tuple)
@@ -169,7 +169,7 @@ def test_a_network_as_written_runs_as_installed_from_the_first_time_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cudnn = torch.backends.cudnn
-    monkeypatch.setattr(networks, "LONG", 1)
+    monkeypatch.setattr(contenders, "LONG", 1)
     monkeypatch.setattr(Tensor, "cuda", lambda tensor: tensor)
     monkeypatch.setattr(cudnn, "benchmark", True)
     still, video = SAPNet(SAPNetConfig(dilations=(2,), stages=1)), SAPNetVideo()
@@ -178,14 +178,12 @@ def test_a_network_as_written_runs_as_installed_from_the_first_time_on(
     def looked(*_: object) -> None:
         seen.add(cudnn.benchmark)
 
-    def add(what: str, size: str, reference: timing.Call, makers: networks.Makers) -> None:
-        del what, size
-        networks.picture(reference)
-        makers[networks.EAGER]()()
-
     for network in (still, video):
         network.conv0.register_forward_pre_hook(looked)
-    networks.measured_size("16x8", False, (still, video), add)
+    for _, prepare in networks.groups("16x8", False, (still, video)):
+        reference, makers = prepare()
+        networks.picture(reference)
+        makers[contenders.EAGER]()()
     assert seen == {False} and cudnn.benchmark
 
 
@@ -193,12 +191,12 @@ def test_a_network_as_written_runs_as_installed_from_the_first_time_on(
 def test_a_network_that_is_another_is_not_timed(noise: float, why: str, timer: Timer) -> None:
     picture = torch.rand(1, 3, 8, 8)
     makers = {
-        networks.EAGER: lambda: lambda: picture,
-        networks.OURS: lambda: lambda: picture + noise,
+        contenders.EAGER: lambda: lambda: picture,
+        contenders.OURS: lambda: lambda: picture + noise,
     }
-    contenders = networks.made(lambda: picture, makers)
-    ours, first = networks.measure("SAPNet", "8x8", contenders, 1, timer)
-    assert (ours["by"], ours["note"]) == (networks.OURS, f"red, not timed: {why}")
+    made = networks.made(lambda: picture, makers)
+    ours, first = networks.measure("SAPNet", "8x8", made, 1, timer)
+    assert (ours["by"], ours["note"]) == (contenders.OURS, f"red, not timed: {why}")
     assert "median" not in ours and "median" in first
 
 
@@ -209,18 +207,18 @@ def test_one_that_fails_is_named_and_the_others_are_timed(timer: Timer) -> None:
         raise RuntimeError("no such kernel\nin a long text")
 
     makers = {
-        networks.EAGER: lambda: lambda: picture,
-        networks.FOLDED: lambda: failing,
-        networks.COMPILED: failing,
-        networks.OURS: lambda: lambda: picture,
+        contenders.EAGER: lambda: lambda: picture,
+        contenders.FOLDED: lambda: failing,
+        contenders.COMPILED: failing,
+        contenders.OURS: lambda: lambda: picture,
     }
-    contenders = networks.made(lambda: picture, makers)
-    *failed, eager, ours = networks.measure("SAPNet", "8x8", contenders, 1, timer)
-    assert [row["by"] for row in failed] == [networks.FOLDED, networks.COMPILED]
+    made = networks.made(lambda: picture, makers)
+    *failed, eager, ours = networks.measure("SAPNet", "8x8", made, 1, timer)
+    assert [row["by"] for row in failed] == [contenders.FOLDED, contenders.COMPILED]
     for row in failed:
         assert row["note"] == "red, not timed: RuntimeError: no such kernel"
         assert "median" not in row
-    assert "median" in eager and "median" in ours and ours["baseline"] == networks.EAGER
+    assert "median" in eager and "median" in ours and ours["baseline"] == contenders.EAGER
 
 
 def test_what_one_contender_does_to_another_is_named(timer: Timer) -> None:
@@ -231,12 +229,26 @@ def test_what_one_contender_does_to_another_is_named(timer: Timer) -> None:
         memory.fill_(torch.nan)
         return lambda: picture
 
-    makers = {networks.EAGER: lambda: lambda: memory, networks.OURS: ours_made}
-    contenders = networks.made(lambda: picture, makers)
-    eager, ours = networks.measure("SAPNet", "8x8", contenders, 1, timer)
-    assert eager["by"] == networks.EAGER
-    assert eager["note"] == f"red, not timed: NaN once '{networks.OURS}' was made"
-    assert ours["by"] == ours["baseline"] == networks.OURS and "median" in ours
+    makers = {contenders.EAGER: lambda: lambda: memory, contenders.OURS: ours_made}
+    made = networks.made(lambda: picture, makers)
+    eager, ours = networks.measure("SAPNet", "8x8", made, 1, timer)
+    assert eager["by"] == contenders.EAGER
+    assert eager["note"] == f"red, not timed: NaN once '{contenders.OURS}' was made"
+    assert ours["by"] == ours["baseline"] == contenders.OURS and "median" in ours
+
+
+def test_a_group_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+    def failing() -> list[timing.Row]:
+        raise RuntimeError("out of memory\nby a lot")
+
+    results = timing.Results(tmp_path / "results.csv", "it", dict)
+    assert results.measured("too large", failing)
+    assert not results.measured("small", lambda: [{"what": "small", "median": 1}])
+    with (tmp_path / "results.csv").open() as file:
+        red, right = csv.DictReader(file)
+    assert (red["what"], red["median"]) == ("too large", "")
+    assert red["note"] == "red, not timed: RuntimeError: out of memory"
+    assert (right["what"], right["median"]) == ("small", "1")
 
 
 def test_whole_programs(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import ImageColor
 
-from benchmarks import networks, ops, pictures, timing
+from benchmarks import contenders, ops, pictures, timing
 from sapnet_training.chart import COLOURS
 
 
@@ -22,8 +22,8 @@ def test_pictures_show_the_figures(tmp_path: Path) -> None:
         result_row(ops.PRODUCT, "PyTorch", 1, 4e11, 1e8),  # 400 TFLOP/s
         result_row("cell", ops.OURS, 1, 1e11, 1e9),
         result_row("cell", ops.PYTORCH, 4, 1e11, 1e9),
-        result_row("SAPNet, six stages", networks.EAGER, 40, 0, 0),
-        result_row("SAPNet, six stages", networks.OURS, 10, 0, 0),
+        result_row("SAPNet, six stages", contenders.EAGER, 40, 0, 0),
+        result_row("SAPNet, six stages", contenders.OURS, 10, 0, 0),
     ]
     path = tmp_path / "results.csv"
     timing.Results(path, "it", lambda: {"gpu": "a GPU"}).add(rows)
@@ -46,7 +46,7 @@ def test_pictures_show_the_figures(tmp_path: Path) -> None:
 def test_pictures_are_drawn_of_the_parts_that_ran(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = result_row("SAPNet, six stages", networks.OURS, 10, 0, 0)
+    ours = result_row("SAPNet, six stages", contenders.OURS, 10, 0, 0)
     path = tmp_path / "results.csv"
     timing.Results(path, "it", lambda: {"gpu": "a GPU"}).add([ours])
     monkeypatch.setattr(sys, "argv", ["pictures.py", str(path), str(tmp_path)])
