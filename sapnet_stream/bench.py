@@ -5,17 +5,28 @@ import csv
 import platform
 import shlex
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
 import torch
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from sapnet_stream.bench_model import COMPILED, VIDEO, WRITTEN, ModelResult, measure_models
+from sapnet_stream.bench_model import (
+    COMPILED,
+    SIZES,
+    VIDEO,
+    WRITTEN,
+    ModelResult,
+    Size,
+    measure_models,
+)
 from sapnet_stream.bench_pipeline import PipelineResult, measure_pipeline
 from sapnet_stream.errors import OutputError, UsageError
+from sapnet_stream.limits import size as size_text
+from sapnet_stream.networks.memory import available_bytes
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.weights import load_network
 from sapnet_stream.parser import Parser
@@ -24,6 +35,8 @@ COLUMNS = [
     *("date", "cpu", "threads", "what", "runtime", "dtype", "height", "width", "unit"),
     *("median", "p20", "p80", "runs", "ratio", "baseline", "command"),
 ]
+BYTES_PER_PIXEL = 1550
+"""Of memory that the contenders of a large picture take together, measured at 2560x1440."""
 
 
 def main(arguments: list[str]) -> int:
@@ -36,13 +49,16 @@ def main(arguments: list[str]) -> int:
         prog="sapnet-stream bench",
         description="Time the network beside other runtimes, and whole programs beside ffmpeg.",
     )
+    sizes = ", ".join(f"{width}x{height}" for height, width in SIZES)
     parser.add_argument("--runs", type=int, default=7, metavar="N", help="counted rounds (7)")
+    parser.add_argument("--sizes", type=_size, nargs="+", metavar="WxH", help=f"pictures ({sizes})")
     parser.add_argument("--weights", metavar="NAME|FILE", help="the network's weights (sapnet)")
     parser.add_argument("--video", type=Path, metavar="FILE", help="also time programs on this")
     parser.add_argument("--out", type=Path, metavar="CSV", help="append the figures to this file")
     options = parser.parse_args(arguments)
     if options.runs < 1:
         raise UsageError(f"--runs must be 1 or more, got {options.runs}")
+    _check_sizes(options.sizes or [])
     command = shlex.join(["sapnet-stream", "bench", *arguments])
     common = {
         "date": date.today().isoformat(),
@@ -56,22 +72,46 @@ def main(arguments: list[str]) -> int:
         # Refused now rather than after minutes.
         _append(options.out, [])
     rows: list[dict[str, str]] = []
-    for measured in _measured(network, options):
-        new = [{**common, **row} for row in measured]
-        rows += new
-        if options.out is not None:
-            # As they come: a run takes long.
-            _append(options.out, new)
+    # On a terminal alone, and gone with the end.
+    with Console(stderr=True).status("") as status:
+        for measured in _measured(network, options, status.update):
+            new = [{**common, **row} for row in measured]
+            rows += new
+            if options.out is not None:
+                # As they come: a run takes long.
+                _append(options.out, new)
     _print(rows)
     return 0
 
 
-def _measured(network: SAPNet, options: argparse.Namespace) -> Iterator[list[dict[str, str]]]:
+def _measured(
+    network: SAPNet, options: argparse.Namespace, say: Callable[[str], object]
+) -> Iterator[list[dict[str, str]]]:
     # First, as the file may be none of a video.
     if options.video is not None:
+        say("whole programs beside ffmpeg")
         yield _pipeline_rows(measure_pipeline(options.video, options.runs))
-    for results in measure_models(network, options.runs):
+    for results in measure_models(network, options.runs, options.sizes or SIZES, say):
         yield list(_model_rows(results))
+
+
+def _size(text: str) -> Size:
+    """Height and width of "640x360"."""
+    width, cross, height = text.partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()) or int(width) * int(height) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a width and a height, such as 640x360")
+    return int(height), int(width)
+
+
+def _check_sizes(sizes: list[Size]) -> None:
+    allowed = available_bytes(torch.device("cpu"))
+    for height, width in sizes:
+        needed = BYTES_PER_PIXEL * height * width
+        if needed > allowed:
+            raise UsageError(
+                f"--sizes {width}x{height} takes {size_text(needed)} of memory and "
+                f"{size_text(allowed)} are free: give a smaller one"
+            )
 
 
 def cpu_name() -> str:
@@ -133,10 +173,22 @@ def _spread(values: list[float]) -> dict[str, str]:
 
 
 def _print(rows: list[dict[str, str]]) -> None:
-    shown = ["what", "runtime", "dtype", "width", "height", "median", "unit", "ratio"]
-    table = Table(*shown, title=f"{rows[0]['cpu']}, {rows[0]['threads']} threads")
+    """The median of each contender and its first ratio; the file has all."""
+    shown = ["what", "runtime", "dtype", "size", "median", "unit", "ratio"]
+    table = Table(
+        *shown,
+        title=f"{rows[0]['cpu']}, {rows[0]['threads']} threads",
+        caption="ratio: how many times as fast as the published network in float32, or as ffmpeg",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    last = None
     for row in rows:
-        table.add_row(*(row.get(column, "") for column in shown))
+        row = row | {"size": f"{row['width']}x{row['height']}"}
+        contender = [row.get(column) for column in ("what", "runtime", "dtype", "size")]
+        if contender != last:
+            table.add_row(*(row.get(column, "") for column in shown))
+        last = contender
     Console().print(table)
 
 

@@ -6,12 +6,13 @@ for videos takes its turns on a few frames of one.
 """
 
 import importlib.util
+import math
 import os
 import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -25,11 +26,13 @@ from sapnet_stream.networks.executor import default_dtype
 from sapnet_stream.networks.folded import FoldedExecutor
 from sapnet_stream.networks.sapnet import SAPNet
 
-SIZES = ((720, 1280), (360, 640), (180, 320))  # height, width
+Size = tuple[int, int]
+SIZES: tuple[Size, ...] = ((720, 1280), (360, 640), (180, 320), (1080, 1920))
+"""Height and width."""
+ALL_UP_TO_PIXELS = 720 * 1280
+"""Larger pictures only the quickest contenders get."""
 VIDEO = STILL, MOVING = "video, camera still", "video, camera moves"
 WRITTEN, COMPILED = "video as written, camera still", "video compiled, camera still"
-LARGE = ((1080, 1920),)
-"""Sizes for the quickest contenders only."""
 Prepare = Callable[[SAPNet, Tensor], Callable[[], object]]
 
 
@@ -83,6 +86,9 @@ class Contender:
     compiles: bool = False
     frames: int = 1
 
+    def __str__(self) -> str:
+        return f"{self.name}, {self.package} {self.dtype}"
+
     @property
     def runtime(self) -> str:
         """Package and version, or what is not installed."""
@@ -92,7 +98,7 @@ class Contender:
 
     @property
     def is_quick(self) -> bool:
-        """Whether it is tried on `LARGE` pictures too."""
+        """Whether it is tried on large pictures too."""
         fastest = str(default_dtype(torch.device("cpu"))).removeprefix("torch.")
         return self.dtype == fastest and self.name in ("folded", *VIDEO)
 
@@ -139,25 +145,39 @@ def _video(name: str, dtype: str, prepare: Prepare, *, compiles: bool = False) -
     return Contender(name, "torch", dtype, prepare, compiles=compiles, frames=FRAMES)
 
 
-def measure_models(network: SAPNet, runs: int) -> Iterator[list[ModelResult]]:
-    """Time every contender, `runs` rounds after one warm-up; yields the results of each size."""
+def measure_models(
+    network: SAPNet, runs: int, sizes: Sequence[Size], say: Callable[[str], object]
+) -> Iterator[list[ModelResult]]:
+    """Time every contender, `runs` rounds after one warm-up; yields the results of each size.
+
+    Args:
+        network: in all contenders that are no network for videos.
+        runs: counted rounds.
+        sizes: height and width of each.
+        say: takes a line on what is being done, whenever that changes.
+    """
     network = network.eval().requires_grad_(False)
-    for size in (*SIZES, *LARGE):
+    for size in sizes:
         with torch.inference_mode():
-            results = _measure_size(network, size, runs)
+            results = _measure_size(network, size, runs, say)
         yield results
 
 
-def _measure_size(network: SAPNet, size: tuple[int, int], runs: int) -> list[ModelResult]:
+def _measure_size(
+    network: SAPNet, size: Size, runs: int, say: Callable[[str], object]
+) -> list[ModelResult]:
     # What was compiled for the sizes before counts against a limit.
     torch.compiler.reset()
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
-    listed = [c for c in contenders() if size in SIZES or c.is_quick]
+    whole = math.prod(size) <= ALL_UP_TO_PIXELS
+    listed = [c for c in contenders() if whole or c.is_quick]
     ready = [(c, None if c.missing else c.prepare(network, image)) for c in listed]
     seconds: list[list[float]] = [[] for _ in ready]
     for run in range(runs + 1):
+        round_name = f"round {run} of {runs}" if run else "warm-up"
         for (contender, call), taken in zip(ready, seconds, strict=True):
             if call is not None:
+                say(f"{size[1]}x{size[0]}, {round_name}: {contender}")
                 began = time.perf_counter()
                 call()
                 if run:

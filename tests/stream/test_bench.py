@@ -25,8 +25,8 @@ COMPILE = torch.compile
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_model, "SIZES", ((16, 24),))
-    monkeypatch.setattr(bench_model, "LARGE", ((32, 40),))
+    monkeypatch.setattr(bench, "SIZES", ((16, 24), (32, 40)))
+    monkeypatch.setattr(bench_model, "ALL_UP_TO_PIXELS", 16 * 24)
     # Minutes of its time are no test of ours; what it is given is tested below.
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
 
@@ -63,10 +63,9 @@ def test_every_contender_at_every_size_with_its_ratio(tmp_path: Path) -> None:
 
 def test_a_figure_is_of_one_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     picked = [c for c in bench_model.contenders() if c.name in ("folded", bench_model.STILL)]
-    monkeypatch.setattr(bench_model, "LARGE", ())
     monkeypatch.setattr(bench_model, "contenders", lambda: picked)
     monkeypatch.setattr("time.perf_counter", count(step=FRAMES).__next__)
-    (results,) = bench_model.measure_models(load_network(), 2)
+    (results,) = bench_model.measure_models(load_network(), 2, [(16, 24)], str)
     for result in results:
         assert result.seconds == [1 if result.name == bench_model.STILL else FRAMES] * 2
 
@@ -74,8 +73,8 @@ def test_a_figure_is_of_one_frame(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sizes_are_compiled_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once for each: PyTorch gives up on a function that it was to compile for too much."""
     compiled = [c for c in bench_model.contenders() if c.name == "compiled"]
-    monkeypatch.setattr(bench_model, "SIZES", ((16, 24), (20, 24), (24, 24)))
-    monkeypatch.setattr(bench_model, "LARGE", ())
+    monkeypatch.setattr(bench_model, "ALL_UP_TO_PIXELS", 24 * 24)
+    sizes = [(16, 24), (20, 24), (24, 24)]
     monkeypatch.setattr(bench_model, "contenders", lambda: compiled)
 
     def whole(function: Callable[..., object], **_: object) -> object:
@@ -83,7 +82,7 @@ def test_sizes_are_compiled_one_after_the_other(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(torch, "compile", whole)
     with torch._dynamo.config.patch(recompile_limit=len(compiled)):
-        measured = list(bench_model.measure_models(load_network(), 1))
+        measured = list(bench_model.measure_models(load_network(), 1, sizes, str))
     assert [len(results) for results in measured] == [len(compiled)] * 3
 
 
@@ -131,7 +130,7 @@ def test_a_step_of_the_video_network_is_taken_whole(dtype: torch.dtype) -> None:
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     first, *_ = bench_model.contenders()
     monkeypatch.setattr(bench_model, "contenders", lambda: [first])
-    monkeypatch.setattr(bench_model, "LARGE", ())
+    monkeypatch.setattr(bench, "SIZES", ((16, 24),))
 
 
 @pytest.mark.usefixtures("few")
@@ -163,6 +162,7 @@ def test_programs_are_paired(tmp_path: Path, make_clip: Make) -> None:
         (3, ["--video", "missing.mp4"], "missing.mp4"),
         (3, ["--video", "odd.mkv"], "ffmpeg cannot write odd.mkv as yuv420p H.264"),
         (4, ["--out", "none/x.csv"], "--out none/x.csv cannot be written: No such file"),
+        (2, ["--sizes", "99999x99999"], "--sizes 99999x99999 takes 14435.2 GiB of memory and "),
         (5, ["--weights", "x" * 300], "no weights at xxx"),
     ],
 )
@@ -200,7 +200,31 @@ def test_a_signal_ends_it_in_one_sentence(tmp_path: Path) -> None:
     assert (process.returncode, errors) == (130, "sapnet-stream: stopped\n")
 
 
-@pytest.mark.parametrize("arguments", [["--runs", "0"], ["--runs", "x"], ["--fast"]])
+@pytest.mark.usefixtures("few")
+def test_only_the_sizes_that_are_asked_for(tmp_path: Path) -> None:
+    out = tmp_path / "cpu.csv"
+    bench.main(["--runs", "1", "--sizes", "12x8", "10x20", "--out", str(out)])
+    assert [(row["width"], row["height"]) for row in rows(out)] == [("12", "8"), ("10", "20")]
+
+
+def test_what_is_being_timed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *_ = bench_model.contenders()
+    monkeypatch.setattr(bench_model, "contenders", lambda: [first])
+    said: list[str] = []
+    list(bench_model.measure_models(load_network(), 1, [(16, 24)], said.append))
+    assert said == [
+        "24x16, warm-up: published, torch float32",
+        "24x16, round 1 of 1: published, torch float32",
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["--runs", "0"], ["--runs", "x"], ["--fast"]),
+        *(["--sizes", size] for size in ("640", "640x", "x360", "0x360", "640x-1", "aXb")),
+    ],
+)
 def test_wrong_options_are_refused(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
