@@ -14,6 +14,9 @@ from sapnet_stream.video.container import WRITABLE
 from sapnet_stream.video.demux import Demuxer, Packet
 from sapnet_stream.video.span import MICROSECOND, WHOLE, Span
 
+# Formats that say what of a file is not to be shown or heard.
+_EDITED = ("mp4", "mov")
+
 # Sound and subtitles may lie this far from the pictures they belong to.
 _SKEW_SECONDS = 10
 
@@ -42,6 +45,7 @@ class OtherStreams:
         self._demuxer = Demuxer(path)
         self._copies: dict[int, Stream] = {}
         self._last_dts: dict[int, int] = {}
+        self._edited = True
         self.left_out: list[str] = []
         self.retimed = self.missing = 0
         self.stated_frames = 0
@@ -58,6 +62,7 @@ class OtherStreams:
 
     def add_to(self, target: av.container.OutputContainer) -> None:
         """Add the streams that `target` can hold, and the tags, before its header is written."""
+        self._edited = target.format.name in _EDITED
         for stream in self._demuxer.others:
             if stream.type == "data" and "timecode" in stream.metadata:
                 continue  # made again by the muxer from the video's tag
@@ -77,7 +82,8 @@ class OtherStreams:
         video = self._demuxer.video
         pictures = hidden = 0
         last = Fraction(0)
-        for packet in self._demuxer.packets([video, *self._demuxer.others], self._span.end):
+        packets = self._demuxer.packets([video, *self._demuxer.others], self._span.end)
+        for packet in packets if self._edited else _heard(packets):
             last = max(last, _end_seconds(packet))
             if packet.stream.index == video.index:
                 pictures += 1
@@ -137,6 +143,22 @@ class OtherStreams:
                 moved = (round((time - (span.begin or 0)) / unit) for time in (begin, end))
                 kept.append({**chapter, **dict(zip(("start", "end"), moved, strict=True))})
         return kept
+
+
+def _heard(packets: Iterator[Packet]) -> Iterator[Packet]:
+    """All but the sound that was cut away and is still in the file.
+
+    The last packet before sound that is heard stays: a decoder begins with it.
+    """
+    hidden: dict[int, Packet] = {}
+    for packet in packets:
+        index = packet.stream.index
+        if packet.is_discard and packet.stream.type == "audio":
+            hidden[index] = packet
+            continue
+        if index in hidden:
+            yield hidden.pop(index)
+        yield packet
 
 
 def _end_seconds(packet: Packet) -> Fraction:

@@ -67,6 +67,43 @@ def test_sound_is_copied(
 
 
 @pytest.mark.parametrize("target_suffix", ["mkv", "mp4"])
+def test_sound_that_was_cut_away_is_not_heard_again(
+    make_clip: Make,
+    read_clip: Read,
+    derain: Derain,
+    sound: Callable[..., Any],
+    tmp_path: Path,
+    target_suffix: str,
+) -> None:
+    """A trimmed MP4 keeps the sound before its first picture, and says not to play it."""
+    whole = make_clip("whole.mp4", "libx264", sounds=[sound("aac", "deu")], noise=False)
+    with av.open(str(whole)) as old, av.open(str(tmp_path / "in.mp4"), "w") as new:
+        copies = {s.index: new.add_stream_from_template(s) for s in old.streams}
+        packet: Any
+        for packet in (p for p in old.demux() if p.size):
+            if packet.stream.type == "audio":
+                early = round(Fraction(1, 2) / packet.time_base)
+                packet.pts, packet.dts = packet.pts - early, packet.dts - early
+            packet.stream = copies[packet.stream.index]
+            new.mux(packet)
+    target = tmp_path / f"out.{target_suffix}"
+    assert derain(tmp_path / "in.mp4", target).warnings == []
+    before, after = read_clip(tmp_path / "in.mp4"), read_clip(target)
+    sent, received = before.packets[0], after.packets[0]
+    hidden = sum(begin < 0 for _, begin, _ in sent)
+    assert hidden > 20
+    if target_suffix == "mp4":
+        assert received == sent
+    else:
+        # One that is over before the first that is heard: decoders begin with it.
+        assert [p[0] for p in received] == [p[0] for p in sent[-len(received) :]]
+        assert len(sent) - hidden + 1 <= len(received) <= len(sent) - hidden + 2
+        moved = after.times[0] - before.times[0]
+        assert 0 < moved <= 3 * Fraction(1024, 48000)
+        assert abs(received[-1][1] - sent[-1][1] - moved) <= MILLISECOND
+
+
+@pytest.mark.parametrize("target_suffix", ["mkv", "mp4"])
 def test_subtitles_are_copied_or_their_loss_is_told(
     read_clip: Read, derain: Derain, make_clip: Make, tmp_path: Path, target_suffix: str
 ) -> None:
