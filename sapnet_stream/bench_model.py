@@ -100,7 +100,9 @@ class Contender:
     def is_quick(self) -> bool:
         """Whether it is tried on large pictures too."""
         fastest = str(default_dtype(torch.device("cpu"))).removeprefix("torch.")
-        return self.dtype == fastest and self.name in ("folded", *VIDEO)
+        if self.name in VIDEO:
+            return self.dtype in (fastest, "int8")
+        return (self.name, self.dtype) == ("folded", fastest)
 
     @property
     def missing(self) -> list[str]:
@@ -112,7 +114,11 @@ class Contender:
 
 def contenders() -> list[Contender]:
     """The network as published first: the others are measured against it."""
-    able = default_dtype(torch.device("cpu")) == torch.bfloat16
+    able = {"float32"}
+    if default_dtype(torch.device("cpu")) == torch.bfloat16:
+        able.add("bfloat16")
+    if torch.cpu.get_capabilities().get("avx2"):
+        able.add("int8")
     listed = [
         Contender("published", "torch", "float32", _published),
         Contender("published", "onnxruntime", "float32", _onnxruntime, ("onnx", "onnxscript")),
@@ -127,18 +133,22 @@ def contenders() -> list[Contender]:
         _video(WRITTEN, "float32", video("as written", torch.float32, moving=False)),
         *_videos("float32", torch.float32),
         *_videos("bfloat16", torch.bfloat16),
+        *_videos("int8", torch.int8),
     ]
-    # Without instructions for it bfloat16 is emulated; nobody would choose that.
-    return [c for c in listed if able or c.dtype == "float32"]
+    # Without instructions for them others are emulated; nobody would choose that.
+    return [c for c in listed if c.dtype in able]
 
 
 def _videos(name: str, dtype: torch.dtype) -> list[Contender]:
     """The video network, rearranged, in one dtype."""
-    return [
-        _video(STILL, name, video("folded", dtype, moving=False)),
-        _video(MOVING, name, video("folded", dtype, moving=True)),
-        _video(COMPILED, name, video("compiled", dtype, moving=False), compiles=True),
+    listed = [
+        _video(STILL, name, video("rearranged", dtype, moving=False)),
+        _video(MOVING, name, video("rearranged", dtype, moving=True)),
     ]
+    if dtype.is_floating_point:
+        compiled = video("compiled", dtype, moving=False)
+        listed.append(_video(COMPILED, name, compiled, compiles=True))
+    return listed
 
 
 def _video(name: str, dtype: str, prepare: Prepare, *, compiles: bool = False) -> Contender:

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sapnet_stream.networks.background import LONG
-from sapnet_stream.networks.folded_video import FoldedVideo
+from sapnet_stream.networks.executor import frame_executor
 from sapnet_stream.networks.sapnet_video import Step, look, next_frame
 from sapnet_stream.networks.weights import load_video_network
 
-Way = Literal["as written", "folded", "compiled"]
+Way = Literal["as written", "rearranged", "compiled"]
 STEP_PX = 3
 """Of a camera that moves, per frame: it goes there and back."""
 FRAMES = 12
@@ -26,18 +26,18 @@ def video(
     """Prepares the bundled video network on frames of an image's size, its memory full.
 
     Args:
-        way: to run it; as written it takes float32 only.
+        way: to run it; as written it takes float32 only, compiled no int8.
         dtype: of weights and activations.
         moving: the camera does.
     """
 
     def prepare(_: object, image: Tensor) -> Callable[[], object]:
         network = load_video_network().requires_grad_(False)
-        folded = FoldedVideo(network, device=image.device, dtype=dtype)
-        step: Step = network.step if way == "as written" else folded.step
+        executor = frame_executor(network, image.device, dtype)
+        step: Step = network.step if way == "as written" else executor.step
         height, width = image.shape[2:]
         scene = moving_scene(height, width, STEP_PX if moving else 0)
-        state = folded.initial(height, width)
+        state = executor.initial(height, width)
 
         def play(frames: list[Tensor]) -> None:
             nonlocal state

@@ -19,7 +19,8 @@ from sapnet_stream.errors import SapnetError, sentence
 from sapnet_stream.events import JsonProgress
 from sapnet_stream.live.options import is_live
 from sapnet_stream.models import Kind, Models
-from sapnet_stream.parser import DTYPES, Parser, add_encoder_options, add_engine_options, number
+from sapnet_stream.networks.executor import DTYPES
+from sapnet_stream.parser import Parser, add_encoder_options, add_engine_options, number
 from sapnet_stream.progress import JobProgress
 from sapnet_stream.signals import answering
 from sapnet_stream.stop import Stop

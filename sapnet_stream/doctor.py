@@ -30,8 +30,12 @@ def report() -> Iterator[tuple[str, str]]:
     yield from _ffmpeg()
     for device in _devices():
         free = available_bytes(device) / 2**30
-        dtype = str(default_dtype(device)).removeprefix("torch.")
-        yield str(device), f"{_device_name(device)}, {free:.1f} GiB free, default dtype {dtype}"
+        image, video = (
+            str(default_dtype(device, video=of_videos)).removeprefix("torch.")
+            for of_videos in (False, True)
+        )
+        dtypes = image if image == video else f"{image} for images, {video} for videos"
+        yield str(device), f"{_device_name(device)}, {free:.1f} GiB free, default dtype {dtypes}"
     for name in bundled_names():
         network = load_either(name)
         card = read_card(BUNDLED / f"{name}.safetensors")

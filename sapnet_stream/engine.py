@@ -29,8 +29,8 @@ class DerainEngine:
         network: a `SAPNet`, or a `SAPNetVideo` for videos; None is the bundled `SAPNet`,
             whatever $SAPNET_WEIGHTS says, which is for `Models` and the programs.
         device: "cpu", "cuda", "cuda:1"; None takes a GPU if there is one.
-        dtype: of the arithmetic; None takes the fastest that keeps 50 dB: bfloat16 on a CPU
-            that has it, float16 on CUDA, float32 elsewhere.
+        dtype: of the arithmetic; None takes the fastest that cannot be told from float32 by
+            eye, see `default_dtype`.
         stages: how often a `SAPNet` looks at each picture, 1 to 6; fewer is faster.
         strength: 1 removes all the rain the network sees, 0 returns the input.
         memory_bytes: what one picture may use; None takes what the machine has.
@@ -66,7 +66,8 @@ class DerainEngine:
         self.strength = strength
         if executor is None:
             network = network or load_network(DEFAULT_NAME)
-            dtype = dtype or default_dtype(self.device)
+            video = isinstance(network, SAPNetVideo)
+            dtype = dtype or default_dtype(self.device, video=video)
             executor = choose_executor(
                 network,
                 device=self.device,

@@ -5,13 +5,10 @@ import math
 from collections.abc import Iterable
 from typing import NoReturn
 
-import torch
-
 from sapnet_stream.errors import UsageError
 from sapnet_stream.models import BUNDLED_WEIGHTS
+from sapnet_stream.networks.executor import DTYPES
 from sapnet_stream.video.codec import EncoderSettings
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Parser(argparse.ArgumentParser):

@@ -2,7 +2,7 @@
 
 `eager` is the network as written, `folded` the same function rearranged, `openvino` the
 rearranged graph inside that runtime where it is installed, `fused` the rearranged function in
-Triton kernels on a GPU.
+Triton kernels on a GPU, `quantized` the network for videos in bytes.
 """
 
 import importlib.util
@@ -14,10 +14,19 @@ from torch import Tensor
 from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.folded import FoldedExecutor
 from sapnet_stream.networks.folded_video import FoldedVideo
+from sapnet_stream.networks.quantized_video import QuantizedVideo
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.video_stream import FrameExecutor, VideoExecutor, VideoStream
 from sapnet_stream.triton_device import has_triton
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.int8,
+}
+"""Of the arithmetic, by the names that people give."""
 
 
 class Executor(Protocol):
@@ -58,10 +67,15 @@ class Remembering(Protocol):
         ...
 
 
-def default_dtype(device: torch.device) -> torch.dtype:
+def default_dtype(device: torch.device, *, video: bool = False) -> torch.dtype:
     """The fastest dtype whose result cannot be told from float32 by eye.
 
-    float16 on CUDA; bfloat16 on a CPU with instructions for it; float32 elsewhere.
+    float16 on CUDA; bfloat16 on a CPU with instructions for it; elsewhere float32, or int8 for
+    videos on a CPU with AVX2.
+
+    Args:
+        device: where.
+        video: of the network for videos.
     """
     if device.type == "cuda":
         return torch.float16
@@ -69,6 +83,8 @@ def default_dtype(device: torch.device) -> torch.dtype:
         able = torch.cpu.get_capabilities()
         if able.get("avx512_bf16") or able.get("amx_bf16"):
             return torch.bfloat16
+        if video and able.get("avx2"):
+            return torch.int8
     return torch.float32
 
 
@@ -90,13 +106,15 @@ def choose_executor(
         memory_bytes: what a frame may take, None for what the machine has available.
 
     Raises:
-        UsageError: stages is not between 1 and what the network has.
+        UsageError: stages is not between 1 and what the network has, or int8 is not for it.
     """
-    dtype = dtype or default_dtype(device)
+    dtype = dtype or default_dtype(device, video=isinstance(network, SAPNetVideo))
+    if dtype == torch.int8 and not (isinstance(network, SAPNetVideo) and device.type == "cpu"):
+        raise UsageError("--dtype int8 is for --model video on a CPU: leave it out")
     if isinstance(network, SAPNetVideo):
         if stages is not None:
             raise UsageError("--stages is for --model sapnet: the video network looks once")
-        return _video_executor(network, device, dtype, memory_bytes)
+        return VideoExecutor(frame_executor(network, device, dtype), device, dtype, memory_bytes)
     if _has_kernels(network, device, dtype):
         from sapnet_stream.networks.fused import FusedExecutor
 
@@ -113,17 +131,15 @@ def choose_executor(
     )
 
 
-def _video_executor(
-    network: SAPNetVideo, device: torch.device, dtype: torch.dtype, memory_bytes: int | None
-) -> VideoExecutor:
-    executor: FrameExecutor
+def frame_executor(network: SAPNetVideo, device: torch.device, dtype: torch.dtype) -> FrameExecutor:
+    """What runs a network for videos frame by frame; see `choose_executor`."""
     if _has_kernels(network, device, dtype):
         from sapnet_stream.networks.fused_video import FusedVideo
 
-        executor = FusedVideo(network, device=device, dtype=dtype)
-    else:
-        executor = FoldedVideo(network, device=device, dtype=dtype)
-    return VideoExecutor(executor, device, dtype, memory_bytes)
+        return FusedVideo(network, device=device, dtype=dtype)
+    if dtype == torch.int8:
+        return QuantizedVideo(network)
+    return FoldedVideo(network, device=device, dtype=dtype)
 
 
 def _has_kernels(network: SAPNet | SAPNetVideo, device: torch.device, dtype: torch.dtype) -> bool:

@@ -26,7 +26,7 @@ from sapnet_stream.networks.strips import Strips, TapMeans, rectify
 # Of a gate in float32: a cell update reads and writes five of them several times, in the caches.
 _STRIP_BYTES = 2**20
 # Two neighbours in a row go together: copies are by elements. By the bytes of one.
-_PAIRS = {2: torch.int32, 4: torch.int64}
+_PAIRS = {1: torch.int16, 2: torch.int32, 4: torch.int64}
 
 
 class FoldedVideo:
@@ -54,13 +54,7 @@ class FoldedVideo:
             where = device, dtype
             self._entry = taken(*entry_parameters(network.conv0), *where)
             self._exit = taken(*exit_parameters(network.conv), *where)
-            weights, biases = (p.chunk(4) for p in parameters(network.gates))
-            # i, f, g, o, and tanh(g) = 1 - 2 sigmoid(-2 g). One convolution each, as a part of a
-            # common one's channels lies scattered in memory.
-            self._gates = [
-                taken(weight * factor, bias * factor, *where)
-                for weight, bias, factor in zip(weights, biases, (1, 1, -2, 1), strict=True)
-            ]
+            self._gates = [taken(*gate, *where) for gate in gate_parameters(network.gates)]
             self._units = [
                 (ScaledConvolution(unit, 0, *where), ScaledConvolution(unit, 3, *where))
                 for unit in network.pdus
@@ -87,7 +81,7 @@ class FoldedVideo:
         rectify(x, out=x)
         h, c = self._remember(x, h, c)
         x = F.conv2d(self._refine(h), *self._exit, padding=1)
-        return SAPNetVideo.output(frame, past, _depth_to_space(x)), h, c
+        return SAPNetVideo.output(frame, past, depth_to_space(x)), h, c
 
     def _strip_rows(self, height: int, width: int) -> int:
         """Of the cell, at a time; a GPU is asked as rarely as can be."""
@@ -101,10 +95,8 @@ class FoldedVideo:
         gates = [F.conv2d(x, *gate, padding=1) for gate in self._gates]
         new_h, new_c = torch.empty_like(h), torch.empty_like(c)
         for start, stop in self._strips:
-            i, f, g, o = (gate[:, :, start:stop].float().sigmoid_() for gate in gates)
-            cell = i.addcmul_(i, g, value=-2).addcmul_(f, c[:, :, start:stop])
-            new_c[:, :, start:stop] = cell
-            new_h[:, :, start:stop] = o.addcmul_(cell.mul_(-2).sigmoid_(), o, value=-2)
+            rows = [gate[:, :, start:stop].float() for gate in gates]
+            new_h[:, :, start:stop] = cell(rows, c[:, :, start:stop], new_c[:, :, start:stop])
         return new_h, new_c
 
     def _refine(self, h: Tensor) -> Tensor:
@@ -127,6 +119,31 @@ class FoldedVideo:
         return y
 
 
+def cell(gates: list[Tensor], c: Tensor, out: Tensor) -> Tensor:
+    """The ConvLSTM's next hidden state, [1, C, h, w] float32; its next cell state into `out`.
+
+    Args:
+        gates: i, f, o before their sigmoid, and third the candidate times -2 before its tanh;
+            float32, overwritten.
+        c: cell state, float32.
+    """
+    i, f, g, o = (gate.sigmoid_() for gate in gates)
+    next_c = i.addcmul_(i, g, value=-2).addcmul_(f, c)
+    out.copy_(next_c)
+    return o.addcmul_(next_c.mul_(-2).sigmoid_(), o, value=-2)
+
+
+def gate_parameters(layer: torch.nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Weight [C, 2 C, 3, 3] and bias [C] of i, f, g, o, of g times -2; see `cell`.
+
+    tanh(g) = 1 - 2 sigmoid(-2 g). One convolution each, as a part of a common one's channels lies
+    scattered in memory.
+    """
+    weights, biases = (p.chunk(4) for p in parameters(layer))
+    factors = (1, 1, -2, 1)
+    return [(w * k, b * k) for w, b, k in zip(weights, biases, factors, strict=True)]
+
+
 def entry_parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
     """Weight [C, 64, 3, 3] and bias [C] of conv0 for the channels of `entry_input`."""
     weight, bias = parameters(layer)
@@ -147,9 +164,15 @@ def entry_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -
     planes[:3] = frame[0] - 0.5
     planes[3:15] = past[0]
     planes[15:] = seen[0]
-    pairs = planes.view(_PAIRS[dtype.itemsize]).view(16, height // 2, 2, width // 2)
-    pairs = pairs.permute(1, 3, 2, 0).reshape(1, height // 2, width // 2, 32)
-    return pairs.view(dtype).permute(0, 3, 1, 2)
+    return space_to_depth(planes)
+
+
+def space_to_depth(planes: Tensor) -> Tensor:
+    """[n, H, W] as [1, 4 n, h, w], channels last: for each row of 2x2 pixels n pairs."""
+    n, height, width = planes.shape
+    pairs = planes.view(_PAIRS[planes.dtype.itemsize]).view(n, height // 2, 2, width // 2)
+    pairs = pairs.permute(1, 3, 2, 0).reshape(1, height // 2, width // 2, 2 * n)
+    return pairs.view(planes.dtype).permute(0, 3, 1, 2)
 
 
 def exit_parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
@@ -161,7 +184,7 @@ def exit_parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:
     return F.pad(weight, (0, 0) * 3 + (0, PIXELS)), F.pad(bias, (0, PIXELS))
 
 
-def _depth_to_space(x: Tensor) -> Tensor:
+def depth_to_space(x: Tensor) -> Tensor:
     """`F.pixel_shuffle` by 2, in float32, of all but the last four of [1, 4 n, h, w]."""
     x = x[:, :-PIXELS]
     if torch.compiler.is_compiling():

@@ -57,8 +57,12 @@ class ScaledConvolution:
 
     def scaled(self, taps: Tensor) -> tuple[Tensor, Tensor]:
         """Weight [C, C, 3, 3] and bias [C] for a frame with the tap means `taps` [9 C]."""
-        heads = torch.addmv(self.heads_bias, self.heads, taps)
-        skip, squeezed = heads[: self._channels], heads[self._channels :]
-        scale = torch.addmv(skip, self.expand, squeezed.relu_()).sigmoid_()
+        scale = self.scale(taps)
         weight = self.weight * scale[:, None, None, None]
         return weight.to(self._dtype), (self.bias * scale).to(self._dtype)
+
+    def scale(self, taps: Tensor) -> Tensor:
+        """The attention's scales, [C], for a frame with the tap means `taps` [9 C]."""
+        heads = torch.addmv(self.heads_bias, self.heads, taps)
+        skip, squeezed = heads[: self._channels], heads[self._channels :]
+        return torch.addmv(skip, self.expand, squeezed.relu_()).sigmoid_()

@@ -46,12 +46,13 @@ def test_every_contender_at_every_size_with_its_ratio(tmp_path: Path) -> None:
     listed = bench_model.contenders()
     names = (*bench_model.VIDEO, bench_model.COMPILED)
     videos = [c for c in listed if c.name in names]
-    # Those of the video network are measured against three others.
-    assert len(small) == len(listed) + 2 * len(videos)
+    # Those of the video network are measured against three others; no SAPNet runs in bytes.
+    floating = [c for c in videos if c.dtype != "int8"]
+    assert len(small) == len(listed) + len(videos) + len(floating)
     assert {r["baseline"] for r in small if r["what"] in names} == {
         "published torch float32",
         f"{bench_model.WRITTEN} torch float32",
-        *(f"folded torch {c.dtype}" for c in videos),
+        *(f"folded torch {c.dtype}" for c in floating),
     }
     assert {r["what"] for r in large} <= {"folded", *bench_model.VIDEO}
     for row in found:

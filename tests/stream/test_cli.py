@@ -210,7 +210,7 @@ def test_weights_are_taken_from_the_option_and_the_environment(
         ["in.mkv", "out.mkv", "--stages", "two"],
         ["in.mkv", "out.mkv", "--device", "cuda:99"],
         ["in.mkv", "out.mkv", "--device", "toaster"],
-        ["in.mkv", "out.mkv", "--dtype", "int8"],
+        ["in.mkv", "out.mkv", "--dtype", "int4"],
         ["in.mkv", "out.mkv", "--memory", "nan"],
         ["in.mkv", "out.mkv", "--memory", "inf"],
         ["in.mkv", "out.mkv", "--compare", "top"],

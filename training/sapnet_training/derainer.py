@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sapnet_stream.engine import checked_device
 from sapnet_stream.networks.executor import choose_executor, default_dtype
+from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import find_weights, load_either
 from sapnet_training.pairs import Pair, read_pair
 
@@ -41,9 +42,11 @@ class Derainer:
     ) -> None:
         self.name = find_weights(source).stem
         self.device = checked_device(device)
-        dtype = dtype or default_dtype(self.device)
+        network = load_either(find_weights(source))
+        video = isinstance(network, SAPNetVideo)
+        dtype = dtype or default_dtype(self.device, video=video)
         self._executor = choose_executor(
-            load_either(find_weights(source)),
+            network,
             device=self.device,
             dtype=dtype,
             stages=stages,

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 from sapnet_stream.errors import UsageError
+from sapnet_stream.networks.executor import DTYPES
 from sapnet_training import video_evaluate
 from sapnet_training.agreement import Agreement
 from sapnet_training.command import command
@@ -35,7 +35,6 @@ from sapnet_training.segmentation import (
 from sapnet_training.sheet import write_sheet
 from sapnet_training.table import Row, made_folder, write_csv
 
-DTYPES = ("float32", "bfloat16", "float16")
 TASKS = ("pixels", "detection", "segmentation")
 
 
@@ -84,7 +83,7 @@ def chosen_derainers(options: argparse.Namespace) -> list[Derainer]:
         UsageError: two have one name, or see `Derainer`.
         WeightsError: a checkpoint cannot be used.
     """
-    dtype = getattr(torch, options.dtype) if options.dtype else None
+    dtype = DTYPES.get(options.dtype)
     derainers = [
         Derainer(source, device=options.device, dtype=dtype, stages=options.stages)
         for source in options.weights or [None]
@@ -212,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--stages", type=int, metavar="1-6", help="default: all")
     parser.add_argument("--device", metavar="cpu|cuda", help="default: a GPU if there is one")
-    parser.add_argument("--dtype", choices=DTYPES, help="default: as the product runs there")
+    parser.add_argument("--dtype", choices=list(DTYPES), help="default: as the product runs there")
     parser.add_argument("--lpips", choices=TRUNKS, help="score LPIPS too, with this network")
     parser.add_argument(
         "--backbone-weights",

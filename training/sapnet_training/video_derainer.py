@@ -11,10 +11,14 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.networks.background import BackgroundMemory
-from sapnet_stream.networks.executor import Remembering, choose_executor, default_dtype
-from sapnet_stream.networks.folded_video import FoldedVideo
+from sapnet_stream.networks.executor import (
+    Remembering,
+    choose_executor,
+    default_dtype,
+    frame_executor,
+)
 from sapnet_stream.networks.sapnet import SAPNet
-from sapnet_stream.networks.sapnet_video import SAPNetVideo
+from sapnet_stream.networks.sapnet_video import SAPNetVideo, look, next_frame
 
 VideoDerainer = Callable[[Iterable[Tensor]], Iterator[Tensor]]
 CPU = torch.device("cpu")
@@ -27,15 +31,22 @@ class Forgetful(BackgroundMemory):
         """Nothing."""
 
 
-def derainer(network: SAPNet | SAPNetVideo, forget: bool = False) -> VideoDerainer:
-    """One video's frames through a network, in the CPU's fastest precision.
+def derainer(
+    network: SAPNet | SAPNetVideo, dtype: torch.dtype | None = None, *, forget: bool = False
+) -> VideoDerainer:
+    """One video's frames through a network.
 
     Args:
         network: `SAPNet` sees every frame by itself.
+        dtype: of the arithmetic; None takes the product's.
         forget: take the background memory from a `SAPNetVideo`.
-    """
 
-    executor = choose_executor(network, device=CPU, dtype=None, stages=None, memory_bytes=None)
+    Raises:
+        UsageError: the network has no such arithmetic.
+    """
+    if forget and isinstance(network, SAPNetVideo):
+        return _forgetful(network, dtype or default_dtype(CPU, video=True))
+    executor = choose_executor(network, device=CPU, dtype=dtype, stages=None, memory_bytes=None)
 
     def video(frames: Iterable[Tensor]) -> Iterator[Tensor]:
         see: Callable[[Tensor], Tensor] = executor
@@ -44,11 +55,11 @@ def derainer(network: SAPNet | SAPNetVideo, forget: bool = False) -> VideoDerain
         for frame in frames:
             yield _bytes(see(_image(frame)))
 
-    return _forgetful(network) if forget and isinstance(network, SAPNetVideo) else video
+    return video
 
 
-def _forgetful(network: SAPNetVideo) -> VideoDerainer:
-    executor = FoldedVideo(network, device=CPU, dtype=default_dtype(CPU))
+def _forgetful(network: SAPNetVideo, dtype: torch.dtype) -> VideoDerainer:
+    executor = frame_executor(network, CPU, dtype)
 
     def video(frames: Iterable[Tensor]) -> Iterator[Tensor]:
         state = None
@@ -56,7 +67,7 @@ def _forgetful(network: SAPNetVideo) -> VideoDerainer:
             if state is None:
                 state = executor.initial(frame.shape[1], frame.shape[2])
                 state = replace(state, memory=Forgetful())
-            output, state = executor(_image(frame), state)
+            output, state = next_frame(executor.step, look(_image(frame), state))
             yield _bytes(output)
 
     return video

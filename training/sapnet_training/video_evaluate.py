@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from sapnet_stream.errors import InputError, UsageError
+from sapnet_stream.networks.executor import DTYPES
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import VIDEO_NAME, find_weights, load_either
 from sapnet_training.chart import Box, draw_chart
@@ -35,7 +36,7 @@ def chosen_derainers(options: argparse.Namespace) -> dict[str, VideoDerainer]:
     """By name: the input, medians, every checkpoint, and with --forget what has no memory.
 
     Raises:
-        UsageError: two have one name, or a median is of no frame.
+        UsageError: two have one name, a median is of no frame, or a network has no such dtype.
         WeightsError: a checkpoint cannot be used.
     """
     if min(options.medians, default=1) < 1:
@@ -46,9 +47,10 @@ def chosen_derainers(options: argparse.Namespace) -> dict[str, VideoDerainer]:
         network, name = load_either(source), find_weights(source).stem
         if name in chosen:
             raise UsageError(f"--weights are told apart by their names, got {name} twice")
-        chosen[name] = derainer(network)
+        dtype = DTYPES.get(options.dtype)
+        chosen[name] = derainer(network, dtype)
         if options.forget and isinstance(network, SAPNetVideo):
-            chosen[f"{name}, no memory"] = derainer(network, forget=True)
+            chosen[f"{name}, no memory"] = derainer(network, dtype, forget=True)
     return chosen
 
 
@@ -157,6 +159,7 @@ def parser() -> argparse.ArgumentParser:
     add("--static", action="store_true", help="the static-camera benchmark")
     add("--first", type=int, default=9, metavar="N", help="first frame in the table (9)")
     add("--last", type=int, metavar="N", help="of --data; default: all")
+    add("--dtype", choices=list(DTYPES), help="default: as the product runs")
     add("--forget", action="store_true", help="also without background memory")
     add("--medians", type=int, nargs="*", default=[], metavar="N", help="also of N frames")
     add("--csv", type=Path, metavar="FILE", help="a line per frame")
