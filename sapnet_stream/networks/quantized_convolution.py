@@ -14,14 +14,12 @@ ZERO = 128
 """The byte of 0 where values may be negative."""
 
 
-def largest_weight() -> int:
-    """Whole number that the largest weight of a channel becomes.
+LARGEST = 63
+"""What the largest weight of a channel becomes.
 
-    Without instructions for four products at once, two of them are added in 16 bits, and would be
-    cut off there if they were larger.
-    """
-    able = torch.cpu.get_capabilities()
-    return 127 if able.get("avx512_vnni") or able.get("avx_vnni") else 63
+Processors without instructions for four products at once add two of bytes and weights in 16 bits,
+where 127 would be cut off.
+"""
 
 
 class QuantizedConvolution:
@@ -38,8 +36,8 @@ class QuantizedConvolution:
         self, weight: Tensor, bias: Tensor, unit: Tensor, *, zero: int = 0, dilation: int = 1
     ) -> None:
         weight = weight.double() * unit.double()[:, None, None]
-        scale = weight.abs().amax((1, 2, 3)).clamp(min=1e-30) / largest_weight()
-        self._weight = (weight / scale[:, None, None, None]).round().to(torch.int8)
+        scale = weight.abs().amax((1, 2, 3)).clamp(min=1e-30) / LARGEST
+        self._weight = _whole(weight / scale[:, None, None, None])
         self._scale, self._bias = scale.float(), bias.to(torch.float32, copy=True)
         self._zero, self._zeros = zero, torch.zeros(len(bias), dtype=torch.int32)
         # Stride, padding, dilation, groups.
@@ -81,3 +79,18 @@ class QuantizedConvolution:
             packed = torch.ops.onednn.qconv_prepack(*given, *self._shape_of_it, list(shape))
             self._packed = shape, packed
         return self._packed[1]
+
+
+def _whole(weight: Tensor) -> Tensor:
+    """Whole numbers [O, I, 3, 3] int8; those of a kernel have the sum of its weights, rounded.
+
+    Where a picture is smooth, errors of the nine taps would add up. So the ones nearest to a half
+    become the neighbour on the other side of them.
+    """
+    weight = weight.flatten(2)
+    whole = weight.round()
+    lacking = weight.sum(2, keepdim=True).round() - whole.sum(2, keepdim=True)
+    # Place of each tap among those of its kernel, the one that would be changed first at 0.
+    place = ((whole - weight) * lacking.sign()).argsort(2).argsort(2)
+    whole += torch.where(place < lacking.abs(), lacking.sign(), 0.0)
+    return whole.clamp(-LARGEST, LARGEST).view(*weight.shape[:2], 3, 3).to(torch.int8)
