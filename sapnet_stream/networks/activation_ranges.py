@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sapnet_stream.errors import WeightsError
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 
 HEADROOM = 1.5
@@ -39,7 +40,11 @@ class ActivationRanges:
 
 @torch.no_grad()
 def activation_ranges(network: SAPNetVideo) -> ActivationRanges:
-    """Seen while the network runs on clips of rain that are made here, always the same."""
+    """Seen while the network runs on clips of rain that are made here, always the same.
+
+    Raises:
+        WeightsError: its results are no numbers.
+    """
     inside = [unit[2] for unit in network.pdus]
     with (
         _largest(network.conv0) as entry,
@@ -50,6 +55,8 @@ def activation_ranges(network: SAPNetVideo) -> ActivationRanges:
             state = network.initial(*_SIZE)
             for frame in _clip(step):
                 _, state = network(frame, state)
+    if not all(largest.isfinite().all() for largest in (*entry, *inner, *refined)):
+        raise WeightsError("the network's results are no numbers: its weights are damaged")
     return ActivationRanges(
         ENTRY_SHARE * entry[0],
         [HEADROOM * largest for largest in inner],

@@ -75,19 +75,16 @@ class FoldedVideo:
         """See `SAPNetVideo.step`; one frame, N = 1."""
         if self._size != h.shape[2:]:
             self._size = (h.shape[2], h.shape[3])
-            self._strips = Strips(self._size[0], self._strip_rows(*self._size))
+            # A GPU is asked as rarely as can be.
+            whole = Strips(self._size[0], self._size[0])
+            on_cpu = self._device.type == "cpu"
+            self._strips = cell_strips(self._channels, *self._size) if on_cpu else whole
             self._means = TapMeans(self._channels, *self._size, self._dtype, self._device)
         x = F.conv2d(entry_input(frame, past, seen, self._dtype), *self._entry, padding=1)
         rectify(x, out=x)
         h, c = self._remember(x, h, c)
         x = F.conv2d(self._refine(h), *self._exit, padding=1)
         return SAPNetVideo.output(frame, past, depth_to_space(x)), h, c
-
-    def _strip_rows(self, height: int, width: int) -> int:
-        """Of the cell, at a time; a GPU is asked as rarely as can be."""
-        if self._device.type != "cpu":
-            return height
-        return max(1, _STRIP_BYTES // (4 * self._channels * width))
 
     def _remember(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """The ConvLSTM: c = f c + i tanh(g), h = o tanh(c), in float32."""
@@ -117,6 +114,11 @@ class FoldedVideo:
         y = F.conv2d(x, weight, bias, padding=conv.dilation, dilation=conv.dilation)
         rectify(y, out=y)
         return y
+
+
+def cell_strips(channels: int, height: int, width: int) -> Strips:
+    """What `cell` takes at a time on a CPU."""
+    return Strips(height, max(1, _STRIP_BYTES // (4 * channels * width)))
 
 
 def cell(gates: list[Tensor], c: Tensor, out: Tensor) -> Tensor:

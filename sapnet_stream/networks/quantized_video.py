@@ -16,6 +16,7 @@ from sapnet_stream.networks.activation_ranges import activation_ranges
 from sapnet_stream.networks.blocks import ProgressiveDilatedUnit
 from sapnet_stream.networks.folded_video import (
     cell,
+    cell_strips,
     depth_to_space,
     entry_parameters,
     exit_parameters,
@@ -38,18 +39,21 @@ PLANES = 16
 _LEVELS = 255
 # Above ZERO and below it.
 _HALF = 127
-# Of a gate: a cell update reads and writes five of them several times, in the caches.
-_STRIP_BYTES = 2**20
+# Of a step where nothing was seen: never zero.
+_LEAST_UNIT = 1e-6
 
 
 class QuantizedVideo:
-    """Runs a SAPNetVideo on a CPU; its pictures keep 50 dB and more to the network as written.
+    """Runs a SAPNetVideo on a CPU; its pictures are the network's by eye and by score.
 
-    The weights are taken when it is made. One serves one thread; videos each have a state, whose
-    hidden state is int8.
+    In figures: `training/results/video.md`. The weights are taken when it is made. One serves one
+    thread; videos each have a state, whose hidden state is int8.
 
     Args:
         network: whose function it is.
+
+    Raises:
+        WeightsError: its results are no numbers.
     """
 
     name = "quantized"
@@ -62,12 +66,11 @@ class QuantizedVideo:
         ranges = activation_ranges(network)
         # Hidden states are below 1. What the units add to them is counted in the same steps, or
         # in twice, four times, ... as large ones: a shift of bits brings both together.
-        self._shift = max(0, math.ceil(math.log2(ranges.refined * _HALF / _LEVELS)))
+        self._shift = max(0, math.ceil(math.log2(max(1, ranges.refined * _HALF / _LEVELS))))
         hidden = torch.full((self._channels,), 1 / _HALF)
         self._refined_unit = 2**self._shift * hidden
-        # Never zero where nothing was seen.
-        self._entry_unit = (ranges.entry / _HALF).clamp(min=1e-6)
-        inner_units = [(inner / _LEVELS).clamp(min=1e-6) for inner in ranges.inner]
+        self._entry_unit = (ranges.entry / _HALF).clamp(min=_LEAST_UNIT)
+        inner_units = [(inner / _LEVELS).clamp(min=_LEAST_UNIT) for inner in ranges.inner]
         with torch.no_grad():
             self._entry = QuantizedConvolution(
                 *entry_parameters(network.conv0), _plane_units(), zero=ZERO
@@ -99,8 +102,7 @@ class QuantizedVideo:
         """See `SAPNetVideo.step`; one frame, N = 1."""
         if self._size != h.shape[2:]:
             self._size = (h.shape[2], h.shape[3])
-            rows = max(1, _STRIP_BYTES // (4 * self._channels * self._size[1]))
-            self._strips = Strips(self._size[0], rows)
+            self._strips = cell_strips(self._channels, *self._size)
             self._means = TapMeans(self._channels, *self._size, torch.float32, CPU)
         x = self._entry.bytes(_entry_bytes(frame, past, seen), self._entry_unit, zero=ZERO)
         h, c = self._remember(x, h, c)

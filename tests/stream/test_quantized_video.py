@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sapnet_stream import cli
+from sapnet_stream.errors import WeightsError
 from sapnet_stream.networks import executor
 from sapnet_stream.networks.activation_ranges import HEADROOM, activation_ranges
 from sapnet_stream.networks.quantized_video import QuantizedVideo
@@ -82,6 +83,19 @@ def test_units_that_add_much_are_counted_in_larger_steps() -> None:
     ranges = activation_ranges(network)
     assert ranges.refined > 4
     assert min(decibels(network, QuantizedVideo(network), clip(3, 32, 48))) > 35
+
+
+def test_what_is_always_zero_needs_no_range() -> None:
+    network = SAPNetVideo(SAPNetVideoConfig(dilations=(1,))).eval().requires_grad_(False)
+    for parameter in network.parameters():
+        parameter.zero_()
+    assert min(decibels(network, QuantizedVideo(network), clip(2, 16, 24))) > 100
+
+
+def test_weights_that_are_no_numbers_are_refused(network: SAPNetVideo) -> None:
+    network.gates.weight[0, 0, 0, 0] = torch.nan
+    with pytest.raises(WeightsError, match="its weights are damaged"):
+        QuantizedVideo(network)
 
 
 def test_ranges_hold_what_another_clip_brings_about(network: SAPNetVideo) -> None:
