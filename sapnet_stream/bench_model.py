@@ -24,6 +24,7 @@ from sapnet_stream.bench_compiled import compiled_network
 from sapnet_stream.bench_video import FRAMES, video
 from sapnet_stream.networks.executor import default_dtype
 from sapnet_stream.networks.folded import FoldedExecutor
+from sapnet_stream.networks.quantized_convolution import has_bytes
 from sapnet_stream.networks.sapnet import SAPNet
 
 Size = tuple[int, int]
@@ -117,7 +118,7 @@ def contenders() -> list[Contender]:
     able = {"float32"}
     if default_dtype(torch.device("cpu")) == torch.bfloat16:
         able.add("bfloat16")
-    if torch.cpu.get_capabilities().get("avx2"):
+    if has_bytes():
         able.add("int8")
     listed = [
         Contender("published", "torch", "float32", _published),

@@ -136,17 +136,22 @@ def groups(
     They are made where they are measured, as all together would not fit.
     """
     width, height = map(int, size.split("x"))
-    frames = [frame.cuda() for frame in moving_scene(height, width, STEP_PX)]
     still, video = networks
 
+    def scene() -> list[Tensor]:
+        return [frame.cuda() for frame in moving_scene(height, width, STEP_PX)]
+
     def image() -> tuple[Call, Makers]:
-        return lambda: still(frames[0]), image_contenders(still, frames[0], compiling)
+        frame = scene()[0]
+        return lambda: still(frame), image_contenders(still, frame, compiling)
 
     def step() -> tuple[Call, Makers]:
-        inputs = untuned(lambda: step_inputs(video, frames[0]))
+        frame = scene()[0]
+        inputs = untuned(lambda: step_inputs(video, frame))
         return lambda: video.step(*inputs), step_contenders(video, inputs, compiling)
 
     def stream() -> tuple[Call, Makers]:
+        frames = scene()
         return untuned(lambda: played(video, frames)), stream_contenders(video, frames)
 
     yield "SAPNet, six stages", image
@@ -166,14 +171,17 @@ def main() -> int:
     networks = load_network().cuda(), load_video_network().cuda()
     timer, results = ColdTimer(), Results(options.out, shlex.join(["python3", *sys.argv]))
 
-    def measured(what: str, size: str, prepare: Callable[[], tuple[Call, Makers]]) -> list[Row]:
+    def measured(of: Row, size: str, prepare: Callable[[], tuple[Call, Makers]]) -> list[Row]:
         calls, wrong = made(*prepare())
+        what = str(of["what"])
         rows = measure(what, size, (calls, wrong), options.runs, timer)
         whole = COMPILED not in (calls | wrong) and OURS not in wrong
         if options.profiles and size == SIZES[2] and whole:
             name = re.sub(r"\W+", "_", what).lower()
             # After the figures, which are not lost with it.
-            tried(partial(profile, calls[OURS], options.profiles / f"{name}.txt"))
+            _, why = tried(partial(profile, calls[OURS], options.profiles / f"{name}.txt"))
+            if why:
+                rows.append(of | {"note": f"red, no profile: {why}"})
         return rows
 
     red = False
@@ -181,7 +189,9 @@ def main() -> int:
     for compiling, sizes in ((False, options.sizes), (True, options.compile)):
         for size in sizes:
             for what, prepare in groups(size, compiling, networks):
-                red = results.measured(what, partial(measured, what, size, prepare)) or red
+                width, height = size.split("x")
+                of: Row = {"what": what, "width": width, "height": height}
+                red = results.measured(of, partial(measured, of, size, prepare)) or red
                 free_memory()
     return int(red)
 

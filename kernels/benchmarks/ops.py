@@ -155,7 +155,7 @@ def main() -> int:
     results.add(list(ceilings(options.runs, timer)))
     red = False
     for number, make in enumerate(cases(height, width, torch.device("cuda"))):
-        red = results.measured(f"case {number}", partial(measured, make)) or red
+        red = results.measured({"what": f"case {number}"}, partial(measured, make)) or red
         free_memory()
     return int(red)
 

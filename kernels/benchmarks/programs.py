@@ -91,7 +91,7 @@ def main() -> int:
     options = parser.parse_args()
     results = Results(options.out, shlex.join(["python3", *sys.argv]))
     work = partial(measure, options.video, options.runs, options.preset, options.hwaccel)
-    return int(results.measured("file to file", work))
+    return int(results.measured({"what": "file to file"}, work))
 
 
 if __name__ == "__main__":

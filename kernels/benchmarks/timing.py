@@ -171,10 +171,15 @@ class Results:
             figures = (*shown, "median", "unit", "ratio", "baseline", "note")
             print(*(row[name] for name in figures if row.get(name, "") != ""), flush=True)
 
-    def measured(self, what: str, work: Callable[[], Sequence[Mapping[str, object]]]) -> bool:
-        """Add the rows that `work` measures, or one that says how it failed; whether any is red."""
+    def measured(self, of: Row, work: Callable[[], Sequence[Mapping[str, object]]]) -> bool:
+        """Add the rows that `work` measures, or one that says how it failed; whether any is red.
+
+        Args:
+            of: what that one would say beside.
+            work: measures.
+        """
         rows, why = tried(work)
         if rows is None:
-            rows = [{"what": what, "note": f"red, not timed: {why}"}]
+            rows = [of | {"note": f"red, not timed: {why}"}]
         self.add(rows)
-        return any("red" in str(row.get("note")) for row in rows)
+        return any(str(row.get("note")).startswith("red") for row in rows)

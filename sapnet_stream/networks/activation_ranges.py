@@ -3,6 +3,7 @@
 Shapes: C channels, H height, W width.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from sapnet_stream.errors import WeightsError
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
+from sapnet_stream.networks.weights import tensors_sha256
 
 HEADROOM = 1.5
 """Over what the clips here bring about; photographs in the rain need up to 1.6."""
@@ -38,13 +40,26 @@ class ActivationRanges:
     refined: float
 
 
-@torch.no_grad()
+# By the weights' hash. Cameras share a network, and each size has an executor of its own.
+_KNOWN: dict[str, ActivationRanges] = {}
+
+
 def activation_ranges(network: SAPNetVideo) -> ActivationRanges:
     """Seen while the network runs on clips of rain that are made here, always the same.
+
+    Takes some tenths of a second, but for weights that were seen before.
 
     Raises:
         WeightsError: its results are no numbers.
     """
+    known = tensors_sha256(network.state_dict())
+    if known not in _KNOWN:
+        _KNOWN[known] = _seen(copy.deepcopy(network).to("cpu", torch.float32))
+    return _KNOWN[known]
+
+
+@torch.no_grad()
+def _seen(network: SAPNetVideo) -> ActivationRanges:
     inside = [unit[2] for unit in network.pdus]
     with (
         _largest(network.conv0) as entry,

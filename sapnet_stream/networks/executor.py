@@ -14,6 +14,7 @@ from torch import Tensor
 from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.folded import FoldedExecutor
 from sapnet_stream.networks.folded_video import FoldedVideo
+from sapnet_stream.networks.quantized_convolution import has_bytes
 from sapnet_stream.networks.quantized_video import QuantizedVideo
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
@@ -83,7 +84,7 @@ def default_dtype(device: torch.device, *, video: bool = False) -> torch.dtype:
         able = torch.cpu.get_capabilities()
         if able.get("avx512_bf16") or able.get("amx_bf16"):
             return torch.bfloat16
-        if video and able.get("avx2"):
+        if video and has_bytes():
             return torch.int8
     return torch.float32
 
@@ -109,8 +110,8 @@ def choose_executor(
         UsageError: stages is not between 1 and what the network has, or int8 is not for it.
     """
     dtype = dtype or default_dtype(device, video=isinstance(network, SAPNetVideo))
-    if dtype == torch.int8 and not (isinstance(network, SAPNetVideo) and device.type == "cpu"):
-        raise UsageError("--dtype int8 is for --model video on a CPU: leave it out")
+    if dtype == torch.int8:
+        _check_bytes(network, device)
     if isinstance(network, SAPNetVideo):
         if stages is not None:
             raise UsageError("--stages is for --model sapnet: the video network looks once")
@@ -131,6 +132,15 @@ def choose_executor(
     )
 
 
+def _check_bytes(network: SAPNet | SAPNetVideo, device: torch.device) -> None:
+    if not isinstance(network, SAPNetVideo):
+        raise UsageError("--dtype int8 is for --model video: leave it out, or ask for that model")
+    if device.type != "cpu":
+        raise UsageError("--dtype int8 is for CPUs: leave it out, or add --device cpu")
+    if not has_bytes():
+        raise UsageError("--dtype int8 needs a CPU of the kind x86 with AVX2: leave it out")
+
+
 def frame_executor(network: SAPNetVideo, device: torch.device, dtype: torch.dtype) -> FrameExecutor:
     """What runs a network for videos frame by frame; see `choose_executor`."""
     if _has_kernels(network, device, dtype):
@@ -138,7 +148,7 @@ def frame_executor(network: SAPNetVideo, device: torch.device, dtype: torch.dtyp
 
         return FusedVideo(network, device=device, dtype=dtype)
     if dtype == torch.int8:
-        return QuantizedVideo(network)
+        return QuantizedVideo(network, dtype=default_dtype(device))
     return FoldedVideo(network, device=device, dtype=dtype)
 
 

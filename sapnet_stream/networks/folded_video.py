@@ -26,7 +26,7 @@ from sapnet_stream.networks.strips import Strips, TapMeans, rectify
 # Of a gate in float32: a cell update reads and writes five of them several times, in the caches.
 _STRIP_BYTES = 2**20
 # Two neighbours in a row go together: copies are by elements. By the bytes of one.
-_PAIRS = {1: torch.int16, 2: torch.int32, 4: torch.int64}
+_PAIRS = {2: torch.int32, 4: torch.int64}
 
 
 class FoldedVideo:
@@ -73,6 +73,18 @@ class FoldedVideo:
         self, frame: Tensor, past: Tensor, seen: Tensor, h: Tensor, c: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `SAPNetVideo.step`; one frame, N = 1."""
+        return self.behind(self.entry(frame, past, seen), frame, past, h, c)
+
+    def entry(self, frame: Tensor, past: Tensor, seen: Tensor) -> Tensor:
+        """The rectified result of conv0, [1, C, h, w], of `step`'s arguments."""
+        x = F.conv2d(entry_input(frame, past, seen, self._dtype), *self._entry, padding=1)
+        rectify(x, out=x)
+        return x
+
+    def behind(
+        self, x: Tensor, frame: Tensor, past: Tensor, h: Tensor, c: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What `step` returns, from `entry`'s result on."""
         if self._size != h.shape[2:]:
             self._size = (h.shape[2], h.shape[3])
             # A GPU is asked as rarely as can be.
@@ -80,8 +92,6 @@ class FoldedVideo:
             on_cpu = self._device.type == "cpu"
             self._strips = cell_strips(self._channels, *self._size) if on_cpu else whole
             self._means = TapMeans(self._channels, *self._size, self._dtype, self._device)
-        x = F.conv2d(entry_input(frame, past, seen, self._dtype), *self._entry, padding=1)
-        rectify(x, out=x)
         h, c = self._remember(x, h, c)
         x = F.conv2d(self._refine(h), *self._exit, padding=1)
         return SAPNetVideo.output(frame, past, depth_to_space(x)), h, c
@@ -166,15 +176,9 @@ def entry_input(frame: Tensor, past: Tensor, seen: Tensor, dtype: torch.dtype) -
     planes[:3] = frame[0] - 0.5
     planes[3:15] = past[0]
     planes[15:] = seen[0]
-    return space_to_depth(planes)
-
-
-def space_to_depth(planes: Tensor) -> Tensor:
-    """[n, H, W] as [1, 4 n, h, w], channels last: for each row of 2x2 pixels n pairs."""
-    n, height, width = planes.shape
-    pairs = planes.view(_PAIRS[planes.dtype.itemsize]).view(n, height // 2, 2, width // 2)
-    pairs = pairs.permute(1, 3, 2, 0).reshape(1, height // 2, width // 2, 2 * n)
-    return pairs.view(planes.dtype).permute(0, 3, 1, 2)
+    pairs = planes.view(_PAIRS[dtype.itemsize]).view(16, height // 2, 2, width // 2)
+    pairs = pairs.permute(1, 3, 2, 0).reshape(1, height // 2, width // 2, 32)
+    return pairs.view(dtype).permute(0, 3, 1, 2)
 
 
 def exit_parameters(layer: torch.nn.Module) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,12 @@ where 127 would be cut off.
 """
 
 
+def has_bytes() -> bool:
+    """Whether this CPU, and PyTorch as built for it, multiply bytes fast."""
+    able = torch.cpu.get_capabilities().get("avx2", False)
+    return bool(able) and hasattr(torch.ops.onednn, "qconv2d_pointwise")
+
+
 class QuantizedConvolution:
     """Rectified or not, with bytes as input; the weights are taken when it is made.
 

@@ -1,7 +1,7 @@
 """SAPNet for video in bytes: as `folded_video`, what lies between two convolutions in 8 bits.
 
-Gates, cell state and output stay float32. For CPUs of the kind x86, whose instructions multiply
-bytes two to four times as fast as 16 or 32 bits.
+The first convolution, gates, cell state and output stay floats. For CPUs of the kind x86, whose
+instructions multiply bytes faster than 16 or 32 bits.
 
 Shapes: C channels, H height, W width; h and w are half of them; channels last.
 """
@@ -11,46 +11,42 @@ import math
 import torch
 from torch import Tensor
 
-from sapnet_stream.freed_blocks import keep_freed_blocks
 from sapnet_stream.networks.activation_ranges import activation_ranges
 from sapnet_stream.networks.blocks import ProgressiveDilatedUnit
 from sapnet_stream.networks.folded_video import (
+    FoldedVideo,
     cell,
     cell_strips,
     depth_to_space,
-    entry_parameters,
     exit_parameters,
     gate_parameters,
-    space_to_depth,
 )
 from sapnet_stream.networks.quantized_convolution import ZERO, QuantizedConvolution
-from sapnet_stream.networks.sapnet_video import (
-    SAPNetVideo,
-    VideoState,
-    look,
-    next_frame,
-)
+from sapnet_stream.networks.sapnet_video import SAPNetVideo, VideoState, look, next_frame
 from sapnet_stream.networks.scaled_convolution import ScaledConvolution
 from sapnet_stream.networks.strips import Strips, TapMeans
 
 CPU = torch.device("cpu")
-PLANES = 16
-"""Of frame, past and `seen`, see `folded_video.entry_input`."""
+MOST_CUT = 0.01
+"""Share of the first convolution's results that may be too large for bytes: more are, where light
+is switched on or off, or much moves, and then a picture is too good to be spoilt."""
 _LEVELS = 255
 # Above ZERO and below it.
 _HALF = 127
-# Of a step where nothing was seen: never zero.
-_LEAST_UNIT = 1e-6
+# Of a channel's range, in that of its layer's largest one: what was never seen may yet come.
+_LEAST_SHARE = 0.1
 
 
 class QuantizedVideo:
     """Runs a SAPNetVideo on a CPU; its pictures are the network's by eye and by score.
 
-    In figures: `training/results/video.md`. The weights are taken when it is made. One serves one
-    thread; videos each have a state, whose hidden state is int8.
+    In figures: `training/results/video.md`. A frame that bytes cannot hold runs in `dtype`. The
+    weights are taken when it is made. One serves one thread; videos each have a state, whose
+    hidden state is int8.
 
     Args:
         network: whose function it is.
+        dtype: of the first convolution.
 
     Raises:
         WeightsError: its results are no numbers.
@@ -58,24 +54,22 @@ class QuantizedVideo:
 
     name = "quantized"
 
-    def __init__(self, network: SAPNetVideo) -> None:
-        keep_freed_blocks()
-        self._channels = network.config.channels
+    def __init__(self, network: SAPNetVideo, *, dtype: torch.dtype) -> None:
+        self._channels, self._dtype = network.config.channels, dtype
         self._means: TapMeans | None = None
         self._size, self._strips = (0, 0), Strips(1, 1)
+        self._folded = FoldedVideo(network, device=CPU, dtype=dtype)
         ranges = activation_ranges(network)
         # Hidden states are below 1. What the units add to them is counted in the same steps, or
         # in twice, four times, ... as large ones: a shift of bits brings both together.
         self._shift = max(0, math.ceil(math.log2(max(1, ranges.refined * _HALF / _LEVELS))))
         hidden = torch.full((self._channels,), 1 / _HALF)
         self._refined_unit = 2**self._shift * hidden
-        self._entry_unit = (ranges.entry / _HALF).clamp(min=_LEAST_UNIT)
-        inner_units = [(inner / _LEVELS).clamp(min=_LEAST_UNIT) for inner in ranges.inner]
+        entry_unit = _unit(ranges.entry, _HALF)
+        self._entry_steps = 1 / entry_unit[:, None, None]
+        inner_units = [_unit(inner, _LEVELS) for inner in ranges.inner]
         with torch.no_grad():
-            self._entry = QuantizedConvolution(
-                *entry_parameters(network.conv0), _plane_units(), zero=ZERO
-            )
-            unit = torch.cat((self._entry_unit, hidden))
+            unit = torch.cat((entry_unit, hidden))
             self._gates = [
                 QuantizedConvolution(*gate, unit, zero=ZERO)
                 for gate in gate_parameters(network.gates)
@@ -104,16 +98,31 @@ class QuantizedVideo:
             self._size = (h.shape[2], h.shape[3])
             self._strips = cell_strips(self._channels, *self._size)
             self._means = TapMeans(self._channels, *self._size, torch.float32, CPU)
-        x = self._entry.bytes(_entry_bytes(frame, past, seen), self._entry_unit, zero=ZERO)
-        h, c = self._remember(x, h, c)
+        x = self._folded.entry(frame, past, seen)
+        joined, cut = self._joined(x, h)
+        if cut > MOST_CUT:
+            output, h, c = self._folded.behind(x, frame, past, h.to(self._dtype).div_(_HALF), c)
+            return output, h.float().mul_(_HALF).round_().to(torch.int8), c
+        h, c = self._remember(joined, c)
         x = self._exit.floats(self._refine(h))
         return SAPNetVideo.output(frame, past, depth_to_space(x)), h, c
 
-    def _remember(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def _joined(self, x: Tensor, h: Tensor) -> tuple[Tensor, float]:
+        """The gates' input, [1, 2 C, h, w] uint8, and which share of `x` is cut off there."""
+        shape = (1, 2 * self._channels, *self._size)
+        joined = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
+        joined[:, self._channels :] = _unsigned(h)
+        cut = 0
+        for start, stop in self._strips:
+            steps = x[:, :, start:stop] * self._entry_steps
+            cut += int(torch.count_nonzero(steps > _HALF + 0.5))
+            joined[:, : self._channels, start:stop] = steps.add_(ZERO + 0.5).clamp_(max=_LEVELS)
+        return joined, cut / x.numel()
+
+    def _remember(self, joined: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """The ConvLSTM, see `folded_video.cell`; the hidden state as int8."""
-        x = torch.cat((x, _unsigned(h)), dim=1)
-        gates = [gate.floats(x) for gate in self._gates]
-        new_h, new_c = torch.empty_like(h), torch.empty_like(c)
+        gates = [gate.floats(joined) for gate in self._gates]
+        new_h, new_c = torch.empty_like(c, dtype=torch.int8), torch.empty_like(c)
         for start, stop in self._strips:
             rows = [gate[:, :, start:stop] for gate in gates]
             hidden = cell(rows, c[:, :, start:stop], new_c[:, :, start:stop])
@@ -123,14 +132,15 @@ class QuantizedVideo:
     def _refine(self, h: Tensor) -> Tensor:
         """The progressive dilated units, [1, C, h, w] uint8."""
         first, *others = self._units
-        y = self._unit(first, _unsigned(h), h)
-        x = y.to(torch.int16).add_(h >> self._shift).clamp_(0, _LEVELS).to(torch.uint8)
+        y = self._added(first, _unsigned(h), h)
+        # To the nearest.
+        steps = h.to(torch.int16).add_(2**self._shift // 2).bitwise_right_shift_(self._shift)
+        x = steps.add_(y).clamp_(0, _LEVELS).to(torch.uint8)
         for unit in others:
-            # The sum, or the largest byte.
-            x = self._unit(unit, x, x).minimum(x.bitwise_not()).add_(x)
+            x = _sum(self._added(unit, x, x), x)
         return x
 
-    def _unit(self, unit: "_Unit", x: Tensor, values: Tensor) -> Tensor:
+    def _added(self, unit: "_Unit", x: Tensor, values: Tensor) -> Tensor:
         """What a unit adds to its input `x`, whose numbers are `values`."""
         y = unit.first(x, self._taps(values, unit.dilation), unit.inner_unit)
         return unit.second(y, self._taps(y, unit.dilation), self._refined_unit)
@@ -183,29 +193,17 @@ class _Attended:
         return self._conv.bytes(x, unit, factor=self._attention.scale(taps))
 
 
-def _plane_units() -> Tensor:
-    """[64], what a step of each channel of `_entry_bytes` is worth."""
-    units = torch.full((PLANES,), 1 / _LEVELS)
-    units[-1] = 1 / _HALF
-    # Two rows of pairs of pixels.
-    return units.repeat_interleave(2).repeat(2)
-
-
-def _entry_bytes(frame: Tensor, past: Tensor, seen: Tensor) -> Tensor:
-    """`folded_video.entry_input` as bytes; differences to the past are cut off at half of white."""
-    planes = torch.empty(PLANES, *frame.shape[2:], dtype=torch.uint8)
-    values = torch.empty_like(frame[0])
-    middle = torch.full((), ZERO + 0.5)
-    torch.mul(frame[0], _LEVELS, out=values)
-    planes[:3] = values.add_(0.5).clamp_(0, _LEVELS)
-    for first in range(0, len(past[0]), 3):
-        torch.add(middle, past[0, first : first + 3], alpha=_LEVELS, out=values)
-        planes[3 + first : 6 + first] = values.clamp_(0, _LEVELS)
-    torch.add(middle, seen[0, 0], alpha=_HALF, out=values[0])
-    planes[-1] = values[0]
-    return space_to_depth(planes)
+def _unit(largest: Tensor, levels: int) -> Tensor:
+    """What a step is worth in each channel, [C], of `levels` steps up to its largest value."""
+    least = _LEAST_SHARE * largest.max().clamp(min=1e-6)
+    return largest.clamp(min=least) / levels
 
 
 def _unsigned(x: Tensor) -> Tensor:
     """The bytes, with `ZERO` for 0, of an int8 tensor."""
     return x.view(torch.uint8).bitwise_xor(ZERO)
+
+
+def _sum(a: Tensor, b: Tensor) -> Tensor:
+    """Of bytes, or the largest byte where that is less."""
+    return a.minimum(b.bitwise_not()).add_(b)

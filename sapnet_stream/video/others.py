@@ -14,8 +14,13 @@ from sapnet_stream.video.container import WRITABLE
 from sapnet_stream.video.demux import Demuxer, Packet
 from sapnet_stream.video.span import MICROSECOND, WHOLE, Span
 
-# Formats that say what of a file is not to be shown or heard.
-_EDITED = ("mp4", "mov")
+# Formats that say what of a file is not to be shown or heard; FFmpeg 9 lets Matroska say it too.
+_EDITED = {"mp4", "mov"}
+if av.library_versions["libavformat"][0] >= 63:
+    _EDITED |= {"matroska", "webm"}
+# Sound before its first packet that a decoder needs, seconds: MP3 borrows from up to nine packets,
+# Opus wants 80 ms (RFC 7845, 4.6). For the others the packet before does.
+_LEAD_SECONDS = {"mp3": Fraction(1, 4), "mp2": Fraction(1, 4), "opus": Fraction(8, 100)}
 
 # Sound and subtitles may lie this far from the pictures they belong to.
 _SKEW_SECONDS = 10
@@ -45,7 +50,8 @@ class OtherStreams:
         self._demuxer = Demuxer(path)
         self._copies: dict[int, Stream] = {}
         self._last_dts: dict[int, int] = {}
-        self._edited = True
+        # Sound not to be heard, by stream, the newest last; None where files can say so.
+        self._hidden: dict[int, list[Packet]] | None = None
         self.left_out: list[str] = []
         self.retimed = self.missing = 0
         self.stated_frames = 0
@@ -62,7 +68,7 @@ class OtherStreams:
 
     def add_to(self, target: av.container.OutputContainer) -> None:
         """Add the streams that `target` can hold, and the tags, before its header is written."""
-        self._edited = target.format.name in _EDITED
+        self._hidden = None if target.format.name in _EDITED else {}
         for stream in self._demuxer.others:
             if stream.type == "data" and "timecode" in stream.metadata:
                 continue  # made again by the muxer from the video's tag
@@ -82,20 +88,38 @@ class OtherStreams:
         video = self._demuxer.video
         pictures = hidden = 0
         last = Fraction(0)
-        packets = self._demuxer.packets([video, *self._demuxer.others], self._span.end)
-        for packet in packets if self._edited else _heard(packets):
+        for packet in self._demuxer.packets([video, *self._demuxer.others], self._span.end):
             last = max(last, _end_seconds(packet))
             if packet.stream.index == video.index:
                 pictures += 1
                 hidden += packet.is_discard
-            elif packet.stream.index in self._copies and self._cut(packet):
-                yield self._moved(packet)
+            elif packet.stream.index in self._copies:
+                yield from (self._moved(heard) for heard in self._heard(packet) if self._cut(heard))
         if self._span == WHOLE:
             # Now, for PyAV 19 does not count in a closed file.
             self.missing = max(0, len(video.index_entries) - pictures)
             listed = video.frames if self._demuxer.listed else 0
             self.stated_frames = max(listed, pictures) - hidden
             self.stated_span = self._demuxer.stated_span(last)
+
+    def _heard(self, packet: Packet) -> list[Packet]:
+        """The packet, unless it was cut away and would be heard in the target.
+
+        With the first sound that is heard comes what a decoder needs before it.
+        """
+        if self._hidden is None or packet.stream.type != "audio":
+            return [packet]
+        hidden = self._hidden.setdefault(packet.stream.index, [])
+        name = packet.stream.codec_context.name if packet.stream.codec_context else ""
+        lead = _LEAD_SECONDS.get(name.removesuffix("float").removeprefix("lib"), Fraction(0))
+        begin = _begin_seconds(packet)
+        while len(hidden) > 1 and _begin_seconds(hidden[1]) <= begin - lead:
+            hidden.pop(0)
+        hidden.append(packet)
+        if packet.is_discard:
+            return []
+        del self._hidden[packet.stream.index]
+        return hidden
 
     def _cut(self, packet: Packet) -> bool:
         """Whether a packet belongs to the span; a subtitle that is shown as it begins does."""
@@ -145,20 +169,8 @@ class OtherStreams:
         return kept
 
 
-def _heard(packets: Iterator[Packet]) -> Iterator[Packet]:
-    """All but the sound that was cut away and is still in the file.
-
-    The last packet before sound that is heard stays: a decoder begins with it.
-    """
-    hidden: dict[int, Packet] = {}
-    for packet in packets:
-        index = packet.stream.index
-        if packet.is_discard and packet.stream.type == "audio":
-            hidden[index] = packet
-            continue
-        if index in hidden:
-            yield hidden.pop(index)
-        yield packet
+def _begin_seconds(packet: Packet) -> Fraction:
+    return Fraction((packet.pts or 0) * packet.time_base)
 
 
 def _end_seconds(packet: Packet) -> Fraction:

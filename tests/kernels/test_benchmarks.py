@@ -242,11 +242,11 @@ def test_a_group_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> 
         raise RuntimeError("out of memory\nby a lot")
 
     results = timing.Results(tmp_path / "results.csv", "it", dict)
-    assert results.measured("too large", failing)
-    assert not results.measured("small", lambda: [{"what": "small", "median": 1}])
+    assert results.measured({"what": "too large", "width": "9"}, failing)
+    assert not results.measured({}, lambda: [{"what": "small", "median": 1}])
     with (tmp_path / "results.csv").open() as file:
         red, right = csv.DictReader(file)
-    assert (red["what"], red["median"]) == ("too large", "")
+    assert (red["what"], red["width"], red["median"]) == ("too large", "9", "")
     assert red["note"] == "red, not timed: RuntimeError: out of memory"
     assert (right["what"], right["median"]) == ("small", "1")
 

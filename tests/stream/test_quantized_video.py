@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sapnet_stream import cli
-from sapnet_stream.errors import WeightsError
+from sapnet_stream.errors import UsageError, WeightsError
 from sapnet_stream.networks import executor
 from sapnet_stream.networks.activation_ranges import HEADROOM, activation_ranges
 from sapnet_stream.networks.quantized_video import QuantizedVideo
@@ -54,19 +54,19 @@ def decibels(network: SAPNetVideo, quantized: QuantizedVideo, frames: Tensor) ->
     ("size", "least"), [((1, 1), 25), ((2, 3), 40), ((33, 50), 48), ((96, 131), 48)]
 )
 def test_pictures_stay_the_same(network: SAPNetVideo, size: tuple[int, int], least: float) -> None:
-    found = decibels(network, QuantizedVideo(network), clip(8, *size))
+    found = decibels(network, QuantizedVideo(network, dtype=torch.float32), clip(8, *size))
     assert min(found) > least and sum(found) / len(found) > 50, found
 
 
 def test_a_size_follows_another(network: SAPNetVideo) -> None:
-    quantized = QuantizedVideo(network)
+    quantized = QuantizedVideo(network, dtype=torch.float32)
     for size in ((40, 64), (64, 40)):
         assert min(decibels(network, quantized, clip(2, *size))) > 40
 
 
 def test_the_weights_are_taken_when_it_is_made(network: SAPNetVideo) -> None:
     (frame,) = clip(1, 20, 30)
-    quantized = QuantizedVideo(network)
+    quantized = QuantizedVideo(network, dtype=torch.float32)
     before, _ = quantized(frame, quantized.initial(20, 30))
     for parameter in network.parameters():
         parameter.zero_()
@@ -82,20 +82,24 @@ def test_units_that_add_much_are_counted_in_larger_steps() -> None:
             pdu[position].get_parameter("bias").fill_(3)
     ranges = activation_ranges(network)
     assert ranges.refined > 4
-    assert min(decibels(network, QuantizedVideo(network), clip(3, 32, 48))) > 35
+    assert (
+        min(decibels(network, QuantizedVideo(network, dtype=torch.float32), clip(3, 32, 48))) > 35
+    )
 
 
 def test_what_is_always_zero_needs_no_range() -> None:
     network = SAPNetVideo(SAPNetVideoConfig(dilations=(1,))).eval().requires_grad_(False)
     for parameter in network.parameters():
         parameter.zero_()
-    assert min(decibels(network, QuantizedVideo(network), clip(2, 16, 24))) > 100
+    assert (
+        min(decibels(network, QuantizedVideo(network, dtype=torch.float32), clip(2, 16, 24))) > 100
+    )
 
 
 def test_weights_that_are_no_numbers_are_refused(network: SAPNetVideo) -> None:
     network.gates.weight[0, 0, 0, 0] = torch.nan
     with pytest.raises(WeightsError, match="its weights are damaged"):
-        QuantizedVideo(network)
+        QuantizedVideo(network, dtype=torch.float32)
 
 
 def test_ranges_hold_what_another_clip_brings_about(network: SAPNetVideo) -> None:
@@ -138,12 +142,25 @@ def test_the_program_derains_by_it(
     assert "SAPNetVideo, int8 on cpu (quantized)" in capsys.readouterr().err
 
 
-def test_it_is_for_videos_on_a_cpu(
+def test_it_is_for_videos(
     make_clip: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = make_clip("in.mp4", "libx264", "yuv420p", (48, 32), range(4))
     wanted = ["--dtype", "int8", "--model", "sapnet"]
     assert cli.main([str(source), str(tmp_path / "out.mp4"), *wanted]) == 2
     said = capsys.readouterr().err
-    assert said.endswith("--dtype int8 is for --model video on a CPU: leave it out\n")
+    assert "--dtype int8 is for --model video: leave it out, or ask" in said
     assert said.count("\n") == 1
+
+
+def test_it_is_for_cpus_that_can(network: SAPNetVideo, monkeypatch: pytest.MonkeyPatch) -> None:
+    def choose(device: str) -> None:
+        where = torch.device(device)
+        given = {"stages": None, "memory_bytes": None}
+        executor.choose_executor(network, device=where, dtype=torch.int8, **given)
+
+    with pytest.raises(UsageError, match="--dtype int8 is for CPUs"):
+        choose("cuda")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": False})
+    with pytest.raises(UsageError, match="needs a CPU of the kind x86 with AVX2"):
+        choose("cpu")
