@@ -1,6 +1,7 @@
 """Frames in, derained frames out, in order, on one device."""
 
 from collections.abc import Generator, Iterable
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from sapnet_stream.networks.executor import Executor, Remembering, choose_execut
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import DEFAULT_NAME, load_network, tensors_sha256
+from sapnet_stream.short_thread import in_short_thread
 from sapnet_stream.slots import Cuda, Finish, Host, Slots, in_order
 from sapnet_stream.stream import DerainStream, change, enough_memory
 from sapnet_stream.video.frame import Frame
@@ -65,16 +67,11 @@ class DerainEngine:
         self.device = checked_device(device)
         self.strength = strength
         if executor is None:
-            network = network or load_network(DEFAULT_NAME)
+            network = network or in_short_thread(lambda: load_network(DEFAULT_NAME))
             video = isinstance(network, SAPNetVideo)
             dtype = dtype or default_dtype(self.device, video=video)
-            executor = choose_executor(
-                network,
-                device=self.device,
-                dtype=dtype,
-                stages=stages,
-                memory_bytes=memory_bytes,
-            )
+            making = partial(choose_executor, network, device=self.device, dtype=dtype)
+            executor = in_short_thread(partial(making, stages=stages, memory_bytes=memory_bytes))
             weights = tensors_sha256(network.state_dict())[:16]
             looks = ""
             if isinstance(network, SAPNet):

@@ -15,6 +15,7 @@ from sapnet_stream.networks.weights import (
     find_weights,
     load_either,
 )
+from sapnet_stream.short_thread import in_short_thread
 
 Kind = Literal["video", "image"]
 BUNDLED_WEIGHTS = {"video": VIDEO_NAME, "sapnet": DEFAULT_NAME}
@@ -52,7 +53,7 @@ class Models:
             UsageError: it is not of the model that was asked for.
         """
         path = self.path(kind)
-        network = load_either(path)
+        network = in_short_thread(lambda: load_either(path))
         model = "video" if isinstance(network, SAPNetVideo) else "sapnet"
         if self.model not in (None, model):
             raise UsageError(
