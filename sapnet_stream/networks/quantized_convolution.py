@@ -12,8 +12,6 @@ from torch import Tensor
 
 ZERO = 128
 """The byte of 0 where values may be negative."""
-
-
 LARGEST = 63
 """What the largest weight of a channel becomes.
 
@@ -29,7 +27,7 @@ def has_bytes() -> bool:
 
 
 class QuantizedConvolution:
-    """Rectified or not, with bytes as input; the weights are taken when it is made.
+    """Rectified or not, with bytes as input, on a CPU; the weights are taken when it is made.
 
     Args:
         weight, bias: [O, I, 3, 3] and [O], float.
@@ -41,10 +39,10 @@ class QuantizedConvolution:
     def __init__(
         self, weight: Tensor, bias: Tensor, unit: Tensor, *, zero: int = 0, dilation: int = 1
     ) -> None:
-        weight = weight.double() * unit.double()[:, None, None]
+        weight = weight.to("cpu", torch.float64) * unit[:, None, None]
         scale = weight.abs().amax((1, 2, 3)).clamp(min=1e-30) / LARGEST
         self._weight = _whole(weight / scale[:, None, None, None])
-        self._scale, self._bias = scale.float(), bias.to(torch.float32, copy=True)
+        self._scale, self._bias = scale.float(), bias.to("cpu", torch.float32, copy=True)
         self._zero, self._zeros = zero, torch.zeros(len(bias), dtype=torch.int32)
         # Stride, padding, dilation, groups.
         self._shape_of_it = [1, 1], [dilation] * 2, [dilation] * 2, 1

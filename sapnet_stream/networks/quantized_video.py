@@ -28,8 +28,8 @@ from sapnet_stream.networks.strips import Strips, TapMeans
 
 CPU = torch.device("cpu")
 MOST_CUT = 0.01
-"""Share of the first convolution's results that may be too large for bytes: more are, where light
-is switched on or off, or much moves, and then a picture is too good to be spoilt."""
+"""Share of the first convolution's results that may be too large for bytes, and are cut off; more
+are where light is switched on or off, or much moves."""
 _LEVELS = 255
 # Above ZERO and below it.
 _HALF = 127

@@ -1,5 +1,6 @@
 """The video network in bytes shows what the network as written shows."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,12 @@ def test_the_weights_are_taken_when_it_is_made(network: SAPNetVideo) -> None:
         parameter.zero_()
     after, _ = quantized(frame, quantized.initial(20, 30))
     assert torch.equal(before, after)
+
+
+def test_weights_of_more_precision_are_taken_too(network: SAPNetVideo) -> None:
+    frames = clip(2, 20, 30)
+    quantized = QuantizedVideo(copy.deepcopy(network).double(), dtype=torch.float32)
+    assert min(decibels(network, quantized, frames)) > 45
 
 
 def test_units_that_add_much_are_counted_in_larger_steps() -> None:
