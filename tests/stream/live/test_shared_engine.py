@@ -61,7 +61,7 @@ def test_one_thread_computes_for_all_cameras(make_clip: Callable[..., Path]) -> 
 def test_an_error_is_that_of_the_frame(make_clip: Callable[..., Path]) -> None:
     class Broken(Nothing):
         def __call__(self, image: Tensor) -> Tensor:
-            raise RuntimeError("no device")
+            raise RuntimeError(f"no device for {tuple(image.shape)}")
 
     with VideoDecoder(make_clip("a.mp4", "libx264", ticks=range(2))) as decoder:
         frame = next(iter(decoder)).detached()
