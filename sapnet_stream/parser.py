@@ -25,7 +25,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add("--model", choices=list(BUNDLED_WEIGHTS), help="remember past frames, or see each alone")
     add("--stages", type=int, metavar="1..6", help="looks of --model sapnet; fewer is faster (6)")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (a GPU if there is one)")
-    add("--dtype", choices=list(DTYPES), help="arithmetic (the device's fastest)")
+    add("--dtype", choices=list(DTYPES), help="arithmetic (what suits the device)")
     add("--memory", type=number, metavar="GIB", help="most a frame may use (what is free)")
     add("--weights", metavar="NAME|FILE", help="a network's weights (bundled ones)")
 

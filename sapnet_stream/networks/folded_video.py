@@ -17,8 +17,6 @@ from sapnet_stream.networks.sapnet_video import (
     PIXELS,
     SAPNetVideo,
     VideoState,
-    look,
-    next_frame,
 )
 from sapnet_stream.networks.scaled_convolution import ScaledConvolution
 from sapnet_stream.networks.strips import Strips, TapMeans, rectify
@@ -63,11 +61,6 @@ class FoldedVideo:
     def initial(self, height: int, width: int) -> VideoState:
         """See `SAPNetVideo.initial`."""
         return VideoState.empty(self._channels, height, width, self._device, self._dtype)
-
-    @torch.no_grad()
-    def __call__(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
-        """See `SAPNetVideo.forward`."""
-        return next_frame(self.step, look(frame, state))
 
     def step(
         self, frame: Tensor, past: Tensor, seen: Tensor, h: Tensor, c: Tensor

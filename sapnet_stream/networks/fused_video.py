@@ -19,7 +19,7 @@ from sapnet_stream.networks.folded_video import entry_parameters
 from sapnet_stream.networks.fused_units import FusedUnits
 from sapnet_stream.networks.graph import Graph
 from sapnet_stream.networks.parameters import parameters, taken
-from sapnet_stream.networks.sapnet_video import SAPNetVideo, VideoState, look, next_frame
+from sapnet_stream.networks.sapnet_video import SAPNetVideo, VideoState
 
 # Channels of the network's result, 28, up to a power of two.
 _OUTPUTS = 32
@@ -61,11 +61,6 @@ class FusedVideo:
     def initial(self, height: int, width: int) -> VideoState:
         """See `SAPNetVideo.initial`."""
         return VideoState.empty(self._channels, height, width, self._device, self._dtype)
-
-    @torch.no_grad()
-    def __call__(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
-        """See `SAPNetVideo.forward`."""
-        return next_frame(self.step, look(frame, state))
 
     def step(
         self, frame: Tensor, past: Tensor, seen: Tensor, h: Tensor, c: Tensor

@@ -22,7 +22,7 @@ from sapnet_stream.networks.folded_video import (
     gate_parameters,
 )
 from sapnet_stream.networks.quantized_convolution import ZERO, QuantizedConvolution
-from sapnet_stream.networks.sapnet_video import SAPNetVideo, VideoState, look, next_frame
+from sapnet_stream.networks.sapnet_video import SAPNetVideo, VideoState
 from sapnet_stream.networks.scaled_convolution import ScaledConvolution
 from sapnet_stream.networks.strips import Strips, TapMeans
 
@@ -84,11 +84,6 @@ class QuantizedVideo:
     def initial(self, height: int, width: int) -> VideoState:
         """See `SAPNetVideo.initial`."""
         return VideoState.empty(self._channels, height, width, CPU, torch.int8)
-
-    @torch.no_grad()
-    def __call__(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
-        """See `SAPNetVideo.forward`."""
-        return next_frame(self.step, look(frame, state))
 
     def step(
         self, frame: Tensor, past: Tensor, seen: Tensor, h: Tensor, c: Tensor

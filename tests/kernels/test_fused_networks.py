@@ -11,7 +11,7 @@ from sapnet_stream.networks.executor import choose_executor
 from sapnet_stream.networks.fused import FusedExecutor
 from sapnet_stream.networks.fused_video import FusedVideo
 from sapnet_stream.networks.sapnet import SAPNetConfig
-from sapnet_stream.networks.sapnet_video import SAPNetVideo, SAPNetVideoConfig
+from sapnet_stream.networks.sapnet_video import SAPNetVideo, SAPNetVideoConfig, look, next_frame
 
 # Of full scale; in 16 bits as the folded executor, whose activations are as wide.
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
@@ -125,7 +125,7 @@ def video(network: SAPNetVideo | FusedVideo, frames: Tensor) -> list[Tensor]:
     state = network.initial(frames.shape[3], frames.shape[4])
     outputs = []
     for frame in frames:
-        output, state = network(frame, state)
+        output, state = next_frame(network.step, look(frame, state))
         outputs.append(output.cpu())
     return outputs
 

@@ -13,7 +13,7 @@ from sapnet_stream.errors import UsageError, WeightsError
 from sapnet_stream.networks import executor
 from sapnet_stream.networks.activation_ranges import HEADROOM, activation_ranges
 from sapnet_stream.networks.quantized_video import QuantizedVideo
-from sapnet_stream.networks.sapnet_video import SAPNetVideo, SAPNetVideoConfig
+from sapnet_stream.networks.sapnet_video import SAPNetVideo, SAPNetVideoConfig, look, next_frame
 from sapnet_stream.networks.weights import load_video_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -43,7 +43,7 @@ def decibels(network: SAPNetVideo, quantized: QuantizedVideo, frames: Tensor) ->
     found = []
     for frame in frames:
         want, states[0] = network(frame, states[0])
-        got, states[1] = quantized(frame, states[1])
+        got, states[1] = next_frame(quantized.step, look(frame, states[1]))
         assert got.shape == want.shape and got.dtype == torch.float32
         error = (got.clamp(0, 1) - want.clamp(0, 1)).square().mean().clamp(min=1e-12)
         found.append(float(-10 * torch.log10(error)))
@@ -68,10 +68,10 @@ def test_a_size_follows_another(network: SAPNetVideo) -> None:
 def test_the_weights_are_taken_when_it_is_made(network: SAPNetVideo) -> None:
     (frame,) = clip(1, 20, 30)
     quantized = QuantizedVideo(network, dtype=torch.float32)
-    before, _ = quantized(frame, quantized.initial(20, 30))
+    before, _ = next_frame(quantized.step, look(frame, quantized.initial(20, 30)))
     for parameter in network.parameters():
         parameter.zero_()
-    after, _ = quantized(frame, quantized.initial(20, 30))
+    after, _ = next_frame(quantized.step, look(frame, quantized.initial(20, 30)))
     assert torch.equal(before, after)
 
 

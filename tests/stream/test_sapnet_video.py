@@ -14,6 +14,8 @@ from sapnet_stream.networks.sapnet_video import (
     SAPNetVideoConfig,
     VideoState,
     half_shift,
+    look,
+    next_frame,
     shifted,
 )
 from sapnet_stream.networks.weights import load_network, load_video_network, tensors_sha256
@@ -47,7 +49,7 @@ def run(network: SAPNetVideo | FoldedVideo, frames: Tensor) -> list[Tensor]:
     outputs = []
     for frame in frames:
         state = state or network.initial(frame.shape[2], frame.shape[3])
-        output, state = network(frame, state)
+        output, state = next_frame(network.step, look(frame, state))
         outputs.append(output)
     return outputs
 
