@@ -8,17 +8,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sapnet_stream.errors import SapnetError, UsageError
-from sapnet_stream.live.cameras_file import WHOLE, CamerasFile, Entry, read_cameras
+from sapnet_stream.live.cameras_file import WHOLE, CamerasFile, read_cameras
 from sapnet_stream.live.command import STOPPED, EngineOf
 from sapnet_stream.live.console import Console
-from sapnet_stream.live.fleet import Fleet, WaysOf
-from sapnet_stream.live.ladder import Way
+from sapnet_stream.live.fleet import Fleet
 from sapnet_stream.live.redact import Redactor
 from sapnet_stream.live.service import Service
-from sapnet_stream.live.shared_engine import SharedEngine
 from sapnet_stream.live.stopping import stopping
 from sapnet_stream.live.surface import Surface
-from sapnet_stream.live.ways import ways
+from sapnet_stream.live.ways import shared_ways
 from sapnet_stream.parser import Parser
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
@@ -40,7 +38,7 @@ def live_cameras(arguments: list[str], engine_of: EngineOf) -> int:
             reader = Reader(_parser().parse_args(arguments).file, redactor)
             whole = reader.file.whole
             console = Console(redactor, whole.log, quiet=whole.quiet)
-            fleet, surface = Fleet(_ways_by(engine_of), console), Surface(whole)
+            fleet, surface = Fleet(shared_ways(engine_of), console), Surface(whole)
             reader.begin(fleet, console)
             serving = surface.serving(lambda: fleet.views, console)
             with serving, stopping(fleet.stop, STOPS), closing(fleet):
@@ -80,21 +78,6 @@ def _hangups() -> Iterator[list[int]]:
         yield hangups
     finally:
         signal.signal(signal.SIGHUP, before)
-
-
-def _ways_by(engine_of: EngineOf) -> WaysOf:
-    """The ways of a camera; all cameras derain by the same networks."""
-    engines: dict[int | None, SharedEngine] = {}
-
-    def engine(options: argparse.Namespace) -> SharedEngine:
-        if options.stages not in engines:
-            engines[options.stages] = SharedEngine(lambda: engine_of(options))
-        return engines[options.stages]
-
-    def ways_of(entry: Entry) -> list[Way]:
-        return ways(entry.options, engine)
-
-    return ways_of
 
 
 def _run(fleet: Fleet, hangups: list[int], again: Callable[[], None]) -> int:

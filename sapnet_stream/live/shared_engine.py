@@ -1,7 +1,6 @@
 """One network for the cameras of a process."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import lru_cache
 
 from sapnet_stream.engine import DerainEngine
@@ -20,8 +19,7 @@ class SharedEngine:
     An executor is prepared for one size at a time, by compiling or recording; cameras of
     different sizes that take turns would prepare it anew for each frame. Cameras of one size
     share an engine; the weights are small. Used by one thread at a time, see `Turns`: while a
-    new size is prepared the others wait, for how long says `tests/stream/live/results`. All
-    computing is one thread's, see `short_thread`.
+    new size is prepared the others wait, for how long says `tests/stream/live/results`.
 
     Args:
         make: makes an engine.
@@ -33,7 +31,6 @@ class SharedEngine:
     def __init__(self, make: Callable[[], DerainEngine]) -> None:
         first = make()
         self.description, self.past_frames = first.description, first.past_frames
-        self._thread = ThreadPoolExecutor(1, "sapnet-derain")
         unused = [first]
 
         @lru_cache(_MOST_SIZES)
@@ -45,21 +42,18 @@ class SharedEngine:
 
     def stream(self) -> "SharedStream":
         """Derain a video of its own, frame after frame."""
-        return SharedStream(lambda size: self._engine(size).stream(), self._thread)
+        return SharedStream(lambda size: self._engine(size).stream())
 
 
 class SharedStream:
     """One video; a size has a memory of its own."""
 
-    def __init__(self, begin: Callable[[Size], DerainStream], thread: Executor) -> None:
-        self._begin, self._thread = begin, thread
+    def __init__(self, begin: Callable[[Size], DerainStream]) -> None:
+        self._begin = begin
         self._streams: dict[Size, DerainStream] = {}
 
     def frame(self, frame: Frame) -> Frame:
         """Derain the next frame and wait for it."""
-        return self._thread.submit(self._frame, frame).result()
-
-    def _frame(self, frame: Frame) -> Frame:
         # Fields are derained one by one, and a turned picture upright.
         height, width = frame.orientation.size(frame.height, frame.width)
         size = height, width, frame.interlaced

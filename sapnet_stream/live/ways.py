@@ -2,11 +2,16 @@
 
 import argparse
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
 
+from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import UsageError
+from sapnet_stream.live.cameras_file import Entry
+from sapnet_stream.live.fleet import WaysOf
 from sapnet_stream.live.ladder import Derain, Way
+from sapnet_stream.live.shared_engine import SharedEngine
 from sapnet_stream.live.smaller import at_half_size
 from sapnet_stream.video.frame import Frame
 
@@ -76,3 +81,26 @@ def ways(
 def _begins(engine: Engine) -> Callable[[], Derain]:
     # One frame at a time: to begin the next before this one is done would only make both older.
     return lambda: engine.stream().frame
+
+
+def shared_ways(engine_of: Callable[[argparse.Namespace], DerainEngine]) -> WaysOf:
+    """The ways of a camera among several, which all derain by the same networks.
+
+    One thread computes for all, see `short_thread`.
+    """
+    engines: dict[int | None, SharedEngine] = {}
+    thread = ThreadPoolExecutor(1, "sapnet-derain")
+
+    def engine(options: argparse.Namespace) -> SharedEngine:
+        if options.stages not in engines:
+            engines[options.stages] = SharedEngine(lambda: engine_of(options))
+        return engines[options.stages]
+
+    def ways_of(entry: Entry) -> list[Way]:
+        return [Way(way.name, partial(begin, way)) for way in ways(entry.options, engine)]
+
+    def begin(way: Way) -> Derain:
+        derain = way.begin()
+        return lambda frame: thread.submit(derain, frame).result()
+
+    return ways_of

@@ -3,12 +3,18 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import Tensor
 
 from sapnet_stream.engine import DerainEngine
+from sapnet_stream.live import smaller
+from sapnet_stream.live.cameras_file import read_cameras
+from sapnet_stream.live.redact import Redactor
 from sapnet_stream.live.shared_engine import SharedEngine
+from sapnet_stream.live.smaller import shrunk
+from sapnet_stream.live.ways import shared_ways
 from sapnet_stream.video.decode import VideoDecoder
 from sapnet_stream.video.frame import Frame
 from tests.stream.live.job import Nothing
@@ -40,22 +46,36 @@ def test_cameras_of_one_size_share_an_engine_and_others_have_their_own(
     assert len(made) == 2
 
 
-def test_one_thread_computes_for_all_cameras(make_clip: Callable[..., Path]) -> None:
-    seen: list[str] = []
+def test_one_thread_computes_for_all_cameras(
+    make_clip: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set[str]()
 
     class Watched(Nothing):
         def __call__(self, image: Tensor) -> Tensor:
-            seen.append(threading.current_thread().name)
+            seen.add(threading.current_thread().name)
             return super().__call__(image)
 
+    def watched(*arguments: Any) -> Any:
+        seen.add(threading.current_thread().name)
+        return shrunk(*arguments)
+
+    monkeypatch.setattr(smaller, "shrunk", watched)
     with VideoDecoder(make_clip("a.mp4", "libx264", ticks=range(2))) as decoder:
         frame = next(iter(decoder)).detached()
-    engine = SharedEngine(lambda: DerainEngine(executor=Watched()))
-    cameras = [threading.Thread(target=engine.stream().frame, args=(frame,)) for _ in range(3)]
-    for camera in cameras:
+    ways_of = shared_ways(lambda options: DerainEngine(executor=Watched()))
+    (tmp_path / "cameras.yaml").write_text(
+        "cameras: {a: {input: rtsp://cam/a, output: none, when-slow: smaller},"
+        " b: {input: rtsp://cam/b, output: none}}"
+    )
+    cameras = read_cameras(tmp_path / "cameras.yaml", Redactor()).cameras.values()
+    half = 0
+    for way in (way for camera in cameras for way in ways_of(camera)):
+        half += "half" in way.name
+        camera = threading.Thread(target=way.begin(), args=(frame,))
         camera.start()
         camera.join()
-    assert len(seen) == 3 and len(set(seen)) == 1 and seen[0].startswith("sapnet-derain")
+    assert half == 1 and len(seen) == 1 and seen.pop().startswith("sapnet-derain")
 
 
 def test_an_error_is_that_of_the_frame(make_clip: Callable[..., Path]) -> None:
