@@ -24,6 +24,8 @@ COARSE_PX = 8
 """Pixels of the small picture that are one where scenes are compared."""
 SURE_PEAK = 0.25
 """Phase correlation of a motion that needs no second look."""
+FEATURELESS = 1.0
+"""Likeness of two pictures without a feature, at night or in fog: of one scene, from one place."""
 START: Position = (0.0, 0.0)
 
 
@@ -63,7 +65,7 @@ class Camera:
             # At once: each time, the host waits for the device.
             y, x, height = torch.cat((shift[:, 0] * factor, peak)).tolist()
             position = (origin[0] + y, origin[1] + x)
-            return _likeness(small, last, before, position, factor), height, position
+            return correlation(small, last, before, position, factor), height, position
 
         assert self._key is not None
         likeness, peak, position = seen_from(self._key, self._key_position)
@@ -72,24 +74,32 @@ class Camera:
             return likeness, position
         # The key is going out of view, or something else misled the measurement.
         self._key, self._key_position = unit_spectrum(last), before
+        still = correlation(small, last, before, before, factor)
+        if still == FEATURELESS:
+            return still, before
         again, _, near = seen_from(self._key, before)
-        still = _likeness(small, last, before, before, factor)
         return max((likeness, position), (again, near), (still, before), key=lambda c: c[0])
 
 
-def _likeness(
+def correlation(
     now: Tensor, last: Tensor, before: Position, position: Position, factor: int
 ) -> float:
-    """Correlation, -1 to 1, of what both pictures show, too coarse to see rain."""
+    """Correlation, -1 to 1, of what both pictures show, too coarse to see rain.
+
+    Args:
+        now, last: small luma pictures, [h, w].
+        before, position: where the camera was and is, in pixels of the frame; pictures that do
+            not overlap there are not alike, 0.
+        factor: pixels of the frame to one of the small picture.
+    """
     dy, dx = (round((a - b) / factor) for a, b in zip(position, before, strict=True))
     height, width = now.shape
+    if abs(dy) >= height or abs(dx) >= width:
+        return 0.0
     a = last[max(0, dy) : height + min(0, dy), max(0, dx) : width + min(0, dx)]
     b = now[max(0, -dy) : height + min(0, -dy), max(0, -dx) : width + min(0, -dx)]
-    if not a.numel():
-        return 0.0
     cell = min(COARSE_PX, *a.shape)
     a, b = (F.avg_pool2d(x[None, None], cell) for x in (a, b))
     a, b = a - a.mean(), b - b.mean()
     product, scale = torch.stack(((a * b).sum(), a.norm() * b.norm())).tolist()
-    # Two featureless pictures are the same scene.
-    return float(product / scale) if scale > 1e-4 * a.numel() else 1.0
+    return float(product / scale) if scale > 1e-4 * a.numel() else FEATURELESS

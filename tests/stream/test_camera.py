@@ -17,7 +17,7 @@ from sapnet_stream.networks.alignment import (
     small_factor,
     unit_spectrum,
 )
-from sapnet_stream.networks.camera import Camera
+from sapnet_stream.networks.camera import Camera, correlation
 
 SIZE = (240, 320)
 
@@ -139,3 +139,24 @@ def test_what_streams_of_a_device_share_is_copied_there_and_not_computed() -> No
     with Begun() as begun:
         unit_spectrum(picture)
     assert begun.names == {"to"}
+
+
+@pytest.mark.parametrize(("dark", "noise"), [(0.0, 0.02), (0.2, 0.03), (0.1, 0.0)])
+def test_night_and_fog_are_one_scene_from_one_place(dark: float, noise: float) -> None:
+    # Noise correlates anywhere; the pictures moved so far did not overlap, and their crops
+    # had different sizes.
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        camera = Camera()
+        for number in range(60):
+            frame = dark + noise * torch.rand(3, 180, 320, generator=generator)
+            assert camera.follow(frame) == (number > 0)
+            assert camera.view.position == (0, 0)
+
+
+def test_pictures_that_do_not_overlap_are_not_alike() -> None:
+    small = world(1)[0].mean(0)
+    height, width = small.shape
+    for away in ((height, 0), (-2 * height, 3), (0, width + 5), (7, -3 * width)):
+        assert correlation(small, small, (0, 0), away, 1) == 0
+    assert correlation(small, small, (0, 0), (0, 0), 1) > 0.99
