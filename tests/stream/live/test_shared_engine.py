@@ -63,7 +63,7 @@ def test_one_thread_computes_for_all_cameras(
     monkeypatch.setattr(smaller, "shrunk", watched)
     with VideoDecoder(make_clip("a.mp4", "libx264", ticks=range(2))) as decoder:
         frame = next(iter(decoder)).detached()
-    ways_of = shared_ways(lambda options: DerainEngine(executor=Watched()))
+    ways_of = shared_ways(lambda _: DerainEngine(executor=Watched()))
     (tmp_path / "cameras.yaml").write_text(
         "cameras: {a: {input: rtsp://cam/a, output: none, when-slow: smaller},"
         " b: {input: rtsp://cam/b, output: none}}"
