@@ -113,6 +113,9 @@ def add_video(
     # First of all: it overwrites the rest.
     tag_stream(stream, plan.codec, info.hdr)
     context = stream.codec_context
+    if plan.codec == "hevc" and container.format.name in ("mp4", "mov"):
+        # Apple's players take no other; the parameter sets are in the header.
+        context.codec_tag = "hvc1"
     context.width, context.height = info.width, info.height
     context.framerate = info.rate
     context.pix_fmt = plan.pixel_format

@@ -66,7 +66,8 @@ def join(
     Raises:
         OutputError: the disk is full, or the container cannot hold the streams.
     """
-    container = av.open(f"file:{target}", "w", format=container_format(target))
+    kind = container_format(target)
+    container = av.open(f"file:{target}", "w", format=kind, options=others.options(kind))
     try:
         video = add_video(container, info, plan)
         video.metadata.update(metadata)

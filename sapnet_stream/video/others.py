@@ -66,6 +66,16 @@ class OtherStreams:
         """Whether the header counts the frames, whose times may leave gaps on purpose."""
         return self._demuxer.listed
 
+    def options(self, container: str) -> dict[str, str]:
+        """FFmpeg's, that a file of this format needs to hold the source's tags.
+
+        A telephone's date, place and maker have names of Apple's, which are dropped without it;
+        with it, common tags are written by names that fewer programs read.
+        """
+        tags = self._demuxer.container.metadata
+        apple = any(name.startswith("com.apple.quicktime.") for name in tags)
+        return {"movflags": "use_metadata_tags"} if apple and container in _EDITED else {}
+
     def add_to(self, target: av.container.OutputContainer) -> None:
         """Add the streams that `target` can hold, and the tags, before its header is written."""
         self._hidden = None if target.format.name in _EDITED else {}

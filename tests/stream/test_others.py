@@ -206,3 +206,27 @@ def test_attachments_data_and_timecodes_are_carried_or_named(
             assert tags["timecode"] == "01:02:03:04", suffix
             data = [s for s in container.streams if s.type == "data"]
             assert len(data) == (suffix != "mkv"), suffix
+
+
+@pytest.mark.parametrize("suffix", ["mov", "mp4", "mkv"])
+def test_what_a_telephone_says_of_its_video_is_carried(
+    make_clip: Make, derain: Derain, tmp_path: Path, suffix: str
+) -> None:
+    said = {
+        "com.apple.quicktime.creationdate": "2024-05-05T10:00:00+0200",
+        "com.apple.quicktime.location.ISO6709": "+48.1370+011.5750/",
+        "title": "Regen im März",
+    }
+    plain, source = make_clip("plain.mov", "libx264", noise=False), tmp_path / "in.mov"
+    options = {"movflags": "use_metadata_tags"}
+    with av.open(str(plain)) as old, av.open(str(source), "w", options=options) as new:
+        new.metadata.update(said)
+        copy = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                new.mux(packet)
+    assert derain(source, tmp_path / f"out.{suffix}").warnings == []
+    with av.open(str(tmp_path / f"out.{suffix}")) as container:
+        found = {name.lower(): text for name, text in container.metadata.items()}
+    assert {name: found[name.lower()] for name in said} == said

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from sapnet_stream.errors import OutputError
@@ -182,3 +183,15 @@ def test_the_smallest_pictures_go_through_or_are_refused_before_work_starts(
         derain(source, target, codec=codec)
         assert read_clip(target).tags["size"] == size
         assert len(read_clip(target).times) == 1
+
+
+@pytest.mark.parametrize(("suffix", "tag"), [("mp4", "hvc1"), ("mov", "hvc1"), ("mkv", None)])
+def test_hevc_is_tagged_as_apples_players_want_it(
+    make_clip: Make, derain: Derain, tmp_path: Path, suffix: str, tag: str | None
+) -> None:
+    source = make_clip("in.mkv", "libx265", noise=False)
+    derain(source, tmp_path / f"out.{suffix}")
+    with av.open(str(tmp_path / f"out.{suffix}")) as container:
+        (video,) = container.streams.video
+        assert video.codec_context.name == "hevc"
+        assert tag is None or video.codec_context.codec_tag == tag
