@@ -74,10 +74,12 @@ class Camera:
             return likeness, position
         # The key is going out of view, or something else misled the measurement.
         self._key, self._key_position = unit_spectrum(last), before
+        again, near_peak, near = seen_from(self._key, before)
         still = correlation(small, last, before, before, factor)
         if still == FEATURELESS:
-            return still, before
-        again, _, near = seen_from(self._key, before)
+            # Too coarse to tell one place from another; the phases of a faint grain may be sure.
+            sure = [at for p, at in ((peak, position), (near_peak, near)) if p > SURE_PEAK]
+            return still, (sure or [before])[0]
         return max((likeness, position), (again, near), (still, before), key=lambda c: c[0])
 
 

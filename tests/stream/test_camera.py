@@ -154,6 +154,17 @@ def test_night_and_fog_are_one_scene_from_one_place(dark: float, noise: float) -
             assert camera.view.position == (0, 0)
 
 
+def test_a_faint_grain_is_followed_far() -> None:
+    # Of 8 x 8 small pixels each is grey; the key is changed on the way.
+    grain = torch.rand(1, 3, 210, 310, generator=torch.Generator().manual_seed(5))
+    scene = 0.5 + 0.05 * F.interpolate(grain, (420, 620), mode="bicubic")
+    camera = Camera()
+    for number in range(30):
+        camera.follow(filmed(scene, 2.0 * number, 5.0 * number))
+        y, x = camera.view.position
+        assert abs(y - 2 * number) < 1 and abs(x - 5 * number) < 1
+
+
 def test_pictures_that_do_not_overlap_are_not_alike() -> None:
     small = world(1)[0].mean(0)
     height, width = small.shape
