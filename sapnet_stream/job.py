@@ -79,6 +79,7 @@ class PreparedJob:
         job: as it was asked for.
         span: of the source that is derained.
         origin: seconds of the source's clock where the first part begins.
+        zero: seconds of the source's clock that are the target's 0.
         source_info: of the source's video.
         info: of the video that is written.
         plan: of its encoder.
@@ -89,6 +90,7 @@ class PreparedJob:
     job: Job
     span: Span
     origin: Fraction
+    zero: Fraction
     source_info: VideoInfo
     info: VideoInfo
     plan: EncoderPlan
@@ -117,9 +119,9 @@ class PreparedJob:
         if count is not None:
             part_end = self.origin + count * self.part_seconds
             end = part_end if end is None else min(end, part_end)
-        with closing(OtherStreams(self.job.source, Span(self.span.begin, end))) as others:
-            offset = self.span.begin or Fraction(0)
-            join(path, parts, others, self.info, self.plan, self.metadata, offset, check)
+        span = Span(self.span.begin, end)
+        with closing(OtherStreams(self.job.source, span, self.zero)) as others:
+            join(path, parts, others, self.info, self.plan, self.metadata, self.zero, check)
         return others
 
 
@@ -141,7 +143,8 @@ def prepare(
         job.source, span, deinterlace=job.deinterlace, hardware=job.hardware, check=check
     )
     with decoder, closing(decoder.frames()) as frames:
-        interlaced = any(frame.interlaced for frame in islice(frames, FIRST_PICTURES))
+        first = next(frames)
+        interlaced = any(frame.interlaced for frame in (first, *islice(frames, FIRST_PICTURES - 1)))
         source_info = replace(decoder.info, interlaced=interlaced)
         begin, metadata = decoder.begin_seconds, decoder.metadata
     height, width = source_info.orientation.size(source_info.height, source_info.width)
@@ -162,4 +165,8 @@ def prepare(
         **versions(),
     }
     origin = begin if span.begin is None else span.begin
-    return PreparedJob(job, span, origin, source_info, info, plan, metadata, identity)
+    zero = span.begin or Fraction(0)
+    if first.pts < 0:
+        # MP4 and MOV hide what is before 0. Sound before the first picture may be meant to be.
+        zero = min(begin, first.pts * first.time_base)
+    return PreparedJob(job, span, origin, zero, source_info, info, plan, metadata, identity)

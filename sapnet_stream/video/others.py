@@ -31,7 +31,8 @@ class OtherStreams:
 
     Args:
         path: the file.
-        span: what is outside is left out, and times are counted from its begin.
+        span: what is outside is left out.
+        zero_seconds: of the file's own clock, from which the target's times are counted.
 
     Attributes:
         left_out: sentences on streams that the target's container cannot hold.
@@ -45,8 +46,8 @@ class OtherStreams:
         InputError: the file cannot be read.
     """
 
-    def __init__(self, path: Path, span: Span) -> None:
-        self._span = span
+    def __init__(self, path: Path, span: Span, zero_seconds: Fraction) -> None:
+        self._span, self._zero = span, zero_seconds
         self._demuxer = Demuxer(path)
         self._copies: dict[int, Stream] = {}
         self._last_dts: dict[int, int] = {}
@@ -148,7 +149,7 @@ class OtherStreams:
 
     def _moved(self, packet: Packet) -> Packet:
         """A packet at the target's time, moved on where muxers would refuse its own."""
-        shift = round((self._span.begin or 0) / packet.time_base)
+        shift = round(self._zero / packet.time_base)
         last = self._last_dts.get(packet.stream.index)
         times = [time for time in (packet.dts, packet.pts) if time is not None]
         dts = times[0] - shift if times else None
@@ -174,7 +175,7 @@ class OtherStreams:
             begin = begin if span.begin is None else max(begin, span.begin)
             end = end if span.end is None else min(end, span.end)
             if begin < end:
-                moved = (round((time - (span.begin or 0)) / unit) for time in (begin, end))
+                moved = (round((time - self._zero) / unit) for time in (begin, end))
                 kept.append({**chapter, **dict(zip(("start", "end"), moved, strict=True))})
         return kept
 

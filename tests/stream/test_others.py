@@ -106,6 +106,28 @@ def test_sound_that_was_cut_away_is_not_heard_again(
     np.testing.assert_allclose(heard[-last:], samples(whole)[-last:], atol=1e-3)
 
 
+def test_nothing_is_hidden_of_a_recording_over_a_wrap_of_its_clock(
+    make_clip: Make, read_clip: Read, derain: Derain, sound: Callable[..., Any], tmp_path: Path
+) -> None:
+    """MPEG-TS counts anew after 26.5 hours: FFmpeg begins below zero to reach zero there."""
+    whole = make_clip("whole.mp4", "libx264", sounds=[sound("aac")], noise=False, ticks=range(25))
+    source, options = tmp_path / "in.ts", {"output_ts_offset": "95442.5"}
+    with av.open(str(whole)) as old, av.open(str(source), "w", options=options) as new:
+        copies = {s.index: new.add_stream_from_template(s) for s in old.streams}
+        packet: Any
+        for packet in (p for p in old.demux() if p.size):
+            packet.stream = copies[packet.stream.index]
+            new.mux(packet)
+    target = tmp_path / "out.mp4"
+    assert derain(source, target).warnings == []
+    before, after = read_clip(source), read_clip(target)
+    assert before.times[0] < -Fraction(3, 4)
+    assert len(after.times) == 25
+    moved = after.times[0] - before.times[0]
+    assert [time - moved for time in after.times] == before.times
+    assert abs(after.packets[0][0][1] - before.packets[0][0][1] - moved) <= MILLISECOND
+
+
 def samples(path: Path) -> Any:
     """Of the first sound, its first channel."""
     with av.open(str(path)) as container:
