@@ -11,7 +11,7 @@ from sapnet_stream.derain import Report, Start, derain_file
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import UsageError
 from sapnet_stream.events import JsonProgress
-from sapnet_stream.folder import derain_folder, plan_folder
+from sapnet_stream.folder import derain_folder, is_video_name, plan_folder
 from sapnet_stream.image import derain_image
 from sapnet_stream.job import Job
 from sapnet_stream.models import Kind, Models
@@ -87,6 +87,11 @@ class Command:
         if self._is_folder:
             return self._folder(engine)
         if self._is_image:
+            if is_video_name(options.input):
+                raise UsageError(
+                    f"{options.input} is a video and {options.output} an image: name a video such "
+                    "as .mp4, or add --preview FRAME for one of its frames"
+                )
             self._image(options.input, options.output, engine("image"))
             return 0
         return self._video(engine("video"))

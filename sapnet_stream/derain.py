@@ -19,7 +19,6 @@ from sapnet_stream.parts import PartWork
 from sapnet_stream.stop import Stop
 from sapnet_stream.target import check_target, place
 from sapnet_stream.video.codec import EncoderPlan
-from sapnet_stream.video.compare import COMPARISONS
 from sapnet_stream.video.container import container_format
 from sapnet_stream.video.decode import VideoDecoder
 from sapnet_stream.video.demux import Demuxer
@@ -27,6 +26,7 @@ from sapnet_stream.video.frame import Frame
 from sapnet_stream.video.gaps import skipped_frames
 from sapnet_stream.video.info import VideoInfo
 from sapnet_stream.video.others import OtherStreams
+from sapnet_stream.video.pixel_format import losses
 from sapnet_stream.video.span import span_between
 from sapnet_stream.video.verify import verify_written
 
@@ -123,7 +123,7 @@ def derain_file(
         on_start(_start(prepared, journal))
         stats: list[StageStats] = []
         if not job.keep_partial:
-            work = _work(prepared, engine, journal)
+            work = PartWork(prepared, engine, journal)
             for first, behind in list(journal.missing()):
                 if not stop.asked:
                     stats = work.run(first, behind, stop, on_frame, on_again)
@@ -143,7 +143,7 @@ def derain_part(job: Job, engine: DerainEngine, number: int) -> None:
     """
     prepared = prepare(job, engine)
     journal = Journal(job.folder, prepared.identity)
-    _work(prepared, engine, journal).run(number, number + 1, Stop())
+    PartWork(prepared, engine, journal).run(number, number + 1, Stop())
 
 
 def count_parts(job: Job) -> int:
@@ -180,24 +180,13 @@ def _start(prepared: PreparedJob, journal: Journal) -> Start:
     done = sum(len(part.video.pts) for part in journal.parts.values())
     needed = needs(prepared.info, plan, job.source.stat().st_size, done)
     warnings = [] if job.keep_partial else check_needs(needed, job.folder)
+    lost = losses(prepared.info.layout, plan.pixel_format)
+    if lost and job.encoder.pixel_format is None:
+        warnings.append(
+            f"the output is {plan.pixel_format}: {', '.join(lost)}; another --codec may keep it, "
+            "ffv1 in .mkv does"
+        )
     return Start(prepared.source_info, plan, done, needed, warnings)
-
-
-def _work(prepared: PreparedJob, engine: DerainEngine, journal: Journal) -> PartWork:
-    job = prepared.job
-    return PartWork(
-        source=job.source,
-        span=prepared.span,
-        origin=prepared.origin,
-        seconds=prepared.part_seconds,
-        info=prepared.info,
-        plan=prepared.plan,
-        engine=engine,
-        compare=COMPARISONS[job.compare].frame if job.compare else None,
-        deinterlace=job.deinterlace,
-        hardware=job.hardware,
-        journal=journal,
-    )
 
 
 def _finish(prepared: PreparedJob, journal: Journal, stop: Stop, stats: list[StageStats]) -> Report:

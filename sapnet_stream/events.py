@@ -11,7 +11,8 @@ The events of `--progress json`, on stdout; keys are added, never renamed or rem
 - again, about once a second, while damage has frames decoded a second time and no others come:
   `frames` (decoded again), `total` (to be);
 - warning, note: `text`; error, stopped: `text`, `exit_status`; one sentence each;
-- done: `output`, `frames` (1 for an image), `seconds`, `frames_per_second`;
+- done: `output`, `frames` (1 for an image), `seconds`, `frames_per_second` of this run (null if
+  no frame of a video was left to it);
 - of a folder: file, before each: `number`, `total`, `input`; at last folder: `done`, `skipped`,
   `failed`, `exit_status`.
 """
@@ -85,7 +86,7 @@ class JsonProgress:
     def done(self, output: str, frames: int) -> None:
         """Say what was written."""
         seconds = time.monotonic() - self._began_seconds
-        rate = (self._pace.frames or frames) / seconds
+        rate = self._pace.frames / seconds if self._pace.frames else None
         _write("done", output=output, frames=frames, seconds=seconds, frames_per_second=rate)
 
     def note(self, text: str) -> None:

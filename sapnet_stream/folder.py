@@ -160,11 +160,15 @@ def _item(path: Path, folder: Path) -> Item | None:
         return Item(path, folder / path.name, "image")
     if ending in READ_ONLY_IMAGES:
         return Item(path, folder / f"{path.stem}{IMAGE_STAND_IN}", "image")
-    if ending in WRITABLE:
-        return Item(path, folder / path.name, "video")
-    if ending in READ_ONLY_VIDEOS:
-        return Item(path, folder / f"{path.stem}{VIDEO_STAND_IN}", "video")
+    if is_video_name(path):
+        name = path.name if ending in WRITABLE else f"{path.stem}{VIDEO_STAND_IN}"
+        return Item(path, folder / name, "video")
     return None
+
+
+def is_video_name(path: Path) -> bool:
+    """Whether a file's ending is a video's."""
+    return path.suffix.lower() in (*WRITABLE, *READ_ONLY_VIDEOS)
 
 
 def _passed_over(names: list[Path], items: list[Item]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from sapnet_stream.video.codec import EncoderPlan, EncoderSettings, plan_encoder
 from sapnet_stream.video.compare import COMPARISONS
 from sapnet_stream.video.container import container_format
 from sapnet_stream.video.decode import VideoDecoder
+from sapnet_stream.video.frame import Frame
 from sapnet_stream.video.hardware import HardwareDecoder
 from sapnet_stream.video.info import FIRST_PICTURES, VideoInfo
 from sapnet_stream.video.join import VideoPart, join
@@ -101,6 +102,25 @@ class PreparedJob:
     def part_seconds(self) -> Fraction:
         return Fraction(self.job.part_seconds).limit_denominator(1_000_000)
 
+    def part_span(self, first: int, behind: int | None) -> Span:
+        """The stretch of the source that some parts are made of.
+
+        Args:
+            first: number of a part.
+            behind: number of the part behind the last; None is all that follow.
+        """
+        begin = self.span.begin if first == 0 else self.origin + first * self.part_seconds
+        end = self.span.end
+        if behind is not None:
+            # A job may end within its last part.
+            behind_time = self.origin + behind * self.part_seconds
+            end = behind_time if end is None else min(end, behind_time)
+        return Span(begin, end)
+
+    def part_number(self, frame: Frame) -> int:
+        """Of the part that a frame belongs to."""
+        return max(0, (frame.pts * frame.time_base - self.origin) // self.part_seconds)
+
     def join(
         self, parts: list[VideoPart], path: Path, count: int | None, check: Callable[[], None]
     ) -> OtherStreams:
@@ -115,11 +135,7 @@ class PreparedJob:
         Returns:
             What travelled beside the video, closed.
         """
-        end = self.span.end
-        if count is not None:
-            part_end = self.origin + count * self.part_seconds
-            end = part_end if end is None else min(end, part_end)
-        span = Span(self.span.begin, end)
+        span = self.part_span(0, count)
         with closing(OtherStreams(self.job.source, span, self.zero)) as others:
             join(path, parts, others, self.info, self.plan, self.metadata, self.zero, check)
         return others

@@ -114,7 +114,9 @@ def check_needs(needs: Needs, folder: Path) -> list[str]:
 
 
 def size(count: int) -> str:
-    """Bytes as "340 MiB" or "1.9 GiB"."""
+    """Bytes as "12 KiB", "340 MiB" or "1.9 GiB"."""
+    if count < 2**20:
+        return f"{count / 2**10:.0f} KiB"
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 

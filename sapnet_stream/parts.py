@@ -5,26 +5,22 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.flow import Cancelled, Pipeline, StageStats
+from sapnet_stream.job import PreparedJob
 from sapnet_stream.journal import Journal, PartRecord
 from sapnet_stream.slots import Finish, in_order
 from sapnet_stream.stop import Stop
 from sapnet_stream.stream import WARM_UP_SECONDS
-from sapnet_stream.video.codec import EncoderPlan
+from sapnet_stream.video.compare import COMPARISONS
 from sapnet_stream.video.decode import NoFrameError, VideoDecoder
 from sapnet_stream.video.encode import VideoEncoder
 from sapnet_stream.video.frame import Frame
-from sapnet_stream.video.hardware import HardwareDecoder
-from sapnet_stream.video.info import VideoInfo
 from sapnet_stream.video.join import VideoPart
-from sapnet_stream.video.span import Span
 
 # Enough for decoder and encoder to work through a slow moment of the other. More would only
 # cost memory: the network is the bottleneck.
@@ -36,29 +32,13 @@ class PartWork:
     """Turns stretches of the source into parts.
 
     Attributes:
-        source: the file.
-        span: of the whole job.
-        origin: seconds of the source's clock; part n begins `n * seconds` later.
-        seconds: length of a part.
-        info: of the pictures written.
-        plan: of their encoder.
+        prepared: the job; part n begins `n * prepared.part_seconds` behind `prepared.origin`.
         engine: what derains.
-        compare: joins a frame and its derained one into the picture to write, or None.
-        deinterlace: make whole pictures of frames that are two fields.
-        hardware: decodes; None leaves that to the CPU.
         journal: where finished parts are noted.
     """
 
-    source: Path
-    span: Span
-    origin: Fraction
-    seconds: Fraction
-    info: VideoInfo
-    plan: EncoderPlan
+    prepared: PreparedJob
     engine: DerainEngine
-    compare: Callable[[Frame, Frame], Frame] | None
-    deinterlace: bool
-    hardware: HardwareDecoder | None
     journal: Journal
 
     def run(
@@ -105,13 +85,14 @@ class PartWork:
     ) -> VideoDecoder:
         # A seek into a damaged file may show another picture than reading up to there.
         careful = any(part.damaged or part.retimed for part in self.journal.parts.values())
+        job = self.prepared.job
         return VideoDecoder(
-            self.source,
-            self.part_span(first, behind),
+            job.source,
+            self.prepared.part_span(first, behind),
             lead_seconds=WARM_UP_SECONDS if self.engine.past_frames else 0,
             careful=careful,
-            deinterlace=self.deinterlace,
-            hardware=self.hardware,
+            deinterlace=job.deinterlace,
+            hardware=job.hardware,
             on_again=on_again,
             check=check,
         )
@@ -129,7 +110,7 @@ class PartWork:
             with closing(_PartWriter(self, first)) as writer:
                 for frame in items:
                     if writer.is_beyond(frame):
-                        writer.finish(self.number(frame))
+                        writer.finish(self.prepared.part_number(frame))
                         if stop.asked:
                             raise Cancelled
                     with _located(frame):
@@ -148,24 +129,10 @@ class PartWork:
         frames = pipeline.source("decode", decoder.frames, QUEUED_FRAMES)
         pipeline.sink("encode", encode, pipeline.stage("derain", derain, frames, QUEUED_FRAMES))
 
-    def part_span(self, first: int, behind: int | None) -> Span:
-        """The stretch of the source that some parts are made of."""
-        begin = self.span.begin if first == 0 else self.origin + first * self.seconds
-        end = self.span.end
-        if behind is not None:
-            # A job may end within its last part.
-            behind_time = self.origin + behind * self.seconds
-            end = behind_time if end is None else min(end, behind_time)
-        return Span(begin, end)
-
-    def number(self, frame: Frame) -> int:
-        """Of the part that a frame belongs to."""
-        return max(0, (frame.pts * frame.time_base - self.origin) // self.seconds)
-
     def _started(self, frames: Iterator[Frame], first: int) -> Generator[Finish[Frame], None, None]:
         """Each part as if it were made alone: what it remembers depends on its place only."""
         past: deque[Frame] = deque(maxlen=self.engine.past_frames)
-        begin, number = self.part_span(first, None).begin, -1
+        begin, number = self.prepared.part_span(first, None).begin, -1
         stream = self.engine.stream()
         for frame in frames:
             seconds = frame.pts * frame.time_base
@@ -173,10 +140,10 @@ class PartWork:
             kept = [frame.detached()] if past.maxlen else []
             if begin is None or seconds >= begin:
                 with _located(frame):
-                    if self.number(frame) != number:
-                        number = self.number(frame)
+                    if self.prepared.part_number(frame) != number:
+                        number = self.prepared.part_number(frame)
                         stream = self.engine.stream()
-                        stream.warm_up(past, self.part_span(number, None).begin or seconds)
+                        stream.warm_up(past, self.prepared.part_span(number, None).begin or seconds)
                     finish = stream.start(frame)
                 yield partial(self._finished, frame, finish)
             past.extend(kept)
@@ -184,7 +151,8 @@ class PartWork:
     def _finished(self, frame: Frame, finish: Finish[Frame]) -> Frame:
         with _located(frame):
             clean = finish()
-            return clean if self.compare is None else self.compare(frame, clean)
+            compare = self.prepared.job.compare
+            return COMPARISONS[compare].frame(frame, clean) if compare else clean
 
 
 class _PartWriter:
@@ -196,21 +164,22 @@ class _PartWriter:
         self._encoder: VideoEncoder | None = None
         self._duration = self._damaged = self._retimed = self._interlaced = 0
         # Not every codec fits into NUT; those that do not, fit into QuickTime.
-        self._suffix = ".mov" if work.plan.codec == "prores" else ".nut"
+        self._suffix = ".mov" if work.prepared.plan.codec == "prores" else ".nut"
 
     def is_beyond(self, frame: Frame) -> bool:
         """Whether a frame belongs to a later part than the one before."""
-        return self._encoder is not None and self._work.number(frame) != self.last
+        return self._encoder is not None and self._work.prepared.part_number(frame) != self.last
 
     def write(self, frame: Frame) -> None:
         if self._encoder is None:
             path = self._work.journal.path(self._begin, f".{os.getpid()}{self._suffix}")
-            self._encoder = VideoEncoder(path, self._work.info, self._work.plan)
+            prepared = self._work.prepared
+            self._encoder = VideoEncoder(path, prepared.info, prepared.plan)
         self._damaged += frame.damaged
         self._retimed += frame.retimed
         self._interlaced += frame.interlaced
         self._encoder.write(frame)
-        self.last = self._work.number(frame)
+        self.last = self._work.prepared.part_number(frame)
         self._duration = frame.duration
 
     def finish(self, behind: int, damaged: int = 0) -> None:

@@ -58,10 +58,10 @@ def free_name(target: Path) -> Path:
         number = str(int(number or 1) + 1)
 
 
-def write_failure(path: Path, error: OSError) -> OutputError:
-    """What to say of an error of the file system."""
+def write_failure(path: Path, error: OSError, again: str = "with --resume") -> OutputError:
+    """What to say of an error of the file system, and how to go on."""
     if error.errno == errno.ENOSPC:
-        return OutputError(f"the disk of {path} is full: free space and run again with --resume")
+        return OutputError(f"the disk of {path} is full: free space and run again {again}".rstrip())
     return OutputError(f"{path} cannot be written: {error.strerror or error}")
 
 
@@ -83,4 +83,4 @@ def write_complete(target: Path, data: bytes, *, overwrite: bool) -> None:
             finally:
                 partial.unlink(missing_ok=True)
     except OSError as error:
-        raise write_failure(target, error) from error
+        raise write_failure(target, error, again="") from error

@@ -14,11 +14,15 @@ from sapnet_stream.video.encoder_option import check_names, check_start, merged
 from sapnet_stream.video.frame import assumed_matrix, pixel_layout, planar_name
 from sapnet_stream.video.hdr import StaticHdr
 from sapnet_stream.video.info import VideoInfo
-from sapnet_stream.video.pixel_format import choose_pixel_format
+from sapnet_stream.video.pixel_format import choose_pixel_format, most_bits
 
 # Codecs that code two fields as such when told; FFV1 needs no telling, the others cannot.
 INTERLACED = ("h264", "prores")
 LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
+# FFmpeg lists them for .mov files too, and its muxer writes them into .mp4 alone.
+MP4_ALONE = ("av1", "vp9")
+# As many as any screen shows; a codec that holds fewer is chosen for no source that has them.
+DEEP_BITS = 10
 
 
 @dataclass(frozen=True)
@@ -145,27 +149,20 @@ def plan_encoder(
             not start here; the encoder cannot hold the picture's size or transparency.
         UsageError: an option or pixel format that the encoder does not have.
     """
-    codec = settings.codec or _codec_for(info.codec, container)
+    codec = settings.codec or _codec_for(info, container)
     encoder = ENCODERS.get(codec) or _hardware(codec)
     assert encoder is not None
-    try:
-        context = CodecContext.create(encoder.name, "w")
-    except av.codec.codec.UnknownCodecError as error:
-        raise OutputError(
-            f"this PyAV was built without {encoder.name}: choose another --codec"
-        ) from error
-    assert isinstance(context, VideoCodecContext)
+    context = _context(encoder)
     family = context.codec.canonical_name
-    if family not in container.supported_codecs:
+    if not _can_hold(container, family):
         raise OutputError(
             f"{container.format.name} files cannot hold {family}: name the output .mkv, "
             "or choose another --codec"
         )
     # SVT-AV1 writes to the terminal whatever FFmpeg is told; 1 leaves errors.
     os.environ.setdefault("SVT_LOG", "1")
-    formats = context.codec.video_formats or []
     pixel_format = choose_pixel_format(
-        settings.pixel_format, [f.name for f in formats], info, family, alpha=encoder.alpha
+        settings.pixel_format, _formats(context), info, family, alpha=encoder.alpha
     )
     options = _options(codec, family, encoder, settings, pixel_format, interlaced=info.interlaced)
     options = merged(merged(options, _hdr_options(codec, info.hdr)), settings.options)
@@ -197,15 +194,38 @@ def _hdr_options(codec: str, hdr: StaticHdr) -> dict[str, str]:
     return {}
 
 
-def _codec_for(source_codec: str, container: av.container.OutputContainer) -> str:
-    supported = container.supported_codecs
-    for codec in (source_codec, "h264", "vp9", "av1", "ffv1"):
-        if codec in ENCODERS and codec in supported:
-            return codec
-    raise OutputError(
-        f"{container.format.name} files cannot hold video this program can write: "
-        "name the output .mp4 or .mkv"
-    )
+def _codec_for(info: VideoInfo, container: av.container.OutputContainer) -> str:
+    """The source's codec if the container and the encoder hold what it holds, or the next best."""
+    wanted = (info.codec, "h264", "vp9", "av1", "ffv1")
+    able = [name for name in wanted if name in ENCODERS and _can_hold(container, name)]
+    if not able:
+        raise OutputError(
+            f"{container.format.name} files cannot hold video this program can write: "
+            "name the output .mp4 or .mkv"
+        )
+    bits = min(info.layout.bits, DEEP_BITS)
+    deep = (name for name in able if most_bits(_formats(_context(ENCODERS[name]))) >= bits)
+    return next(deep, able[0])
+
+
+def _can_hold(container: av.container.OutputContainer, codec: str) -> bool:
+    alone = container.format.name == "mov" and codec in MP4_ALONE
+    return codec in container.supported_codecs and not alone
+
+
+def _context(encoder: Encoder) -> VideoCodecContext:
+    try:
+        context = CodecContext.create(encoder.name, "w")
+    except av.codec.codec.UnknownCodecError as error:
+        raise OutputError(
+            f"this PyAV was built without {encoder.name}: choose another --codec"
+        ) from error
+    assert isinstance(context, VideoCodecContext)
+    return context
+
+
+def _formats(context: VideoCodecContext) -> list[str]:
+    return [layout.name for layout in context.codec.video_formats or []]
 
 
 def _hardware(name: str) -> Encoder | None:

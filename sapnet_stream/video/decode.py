@@ -138,9 +138,11 @@ class VideoDecoder:
         if not from_beginning:
             return False
         if self.decoded:
-            raise NoFrameError(
-                f"{self.path} has no frame between --start and the end of --duration"
+            begin, end = self._span.begin is not None, self._span.end is not None
+            where = " and ".join(
+                ["at or after --start"] * begin + ["before the end of --duration"] * end
             )
+            raise NoFrameError(f"{self.path} has no frame {where}")
         raise InputError(f"{self.path}: no frame of its video could be decoded")
 
     @property

@@ -41,8 +41,15 @@ class VideoEncoder:
         self._info = info
         self._plan = plan
         self._frames = 0
-        self._container = av.open(f"file:{path}", "w", format=container_format(path))
-        self._stream = add_video(self._container, info, plan)
+        try:
+            self._container = av.open(f"file:{path}", "w", format=container_format(path))
+        except OSError as error:
+            raise write_failure(path, error) from error
+        try:
+            self._stream = add_video(self._container, info, plan)
+        except BaseException:
+            self.abort()
+            raise
 
     def write(self, frame: Frame) -> None:
         """Encode a frame.
@@ -96,6 +103,8 @@ class VideoEncoder:
                 self._container.mux_one(packet)
         except OSError as error:
             raise write_failure(self.path, error) from error
+        except (av.error.FFmpegError, ValueError) as error:
+            raise refusal(self._info, self._plan) from error
 
 
 def add_video(

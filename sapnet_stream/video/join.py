@@ -117,8 +117,9 @@ def _misfits(container: av.container.OutputContainer) -> Iterator[None]:
         raise
     except (av.error.FFmpegError, ValueError) as error:
         raise OutputError(
-            f"{container.format.name} files cannot hold these streams ({error}): "
-            "name the output .mkv"
+            f"{container.format.name} files cannot hold these streams "
+            f"({getattr(error, 'strerror', None) or error}): name the output .mkv, or choose "
+            "another --codec"
         ) from error
 
 

@@ -53,6 +53,26 @@ def choose_pixel_format(
     return nearest
 
 
+def most_bits(formats: list[str]) -> int:
+    """Of a sample in any of an encoder's pixel formats, by FFmpeg's names."""
+    return max((layout.bits for name in formats if (layout := _layout(name))), default=0)
+
+
+def losses(source: PixelLayout, pixel_format: str) -> list[str]:
+    """What pictures lose on their way into an encoder's format, in words."""
+    target = pixel_layout(planar_name(pixel_format))
+    lost = []
+    if target.bits < source.bits:
+        lost.append(f"{source.bits} bits become {target.bits}")
+    if source.model == "rgb" != target.model:
+        lost.append("R'G'B' becomes Y'CbCr")
+    if source.model != "gray" and (
+        target.chroma_rows > source.chroma_rows or target.chroma_columns > source.chroma_columns
+    ):
+        lost.append("colour is stored more coarsely")
+    return lost
+
+
 def _layout(name: str) -> PixelLayout | None:
     """What an encoder's format holds; None if pictures cannot be made in it."""
     if name.startswith("yuvj"):

@@ -12,6 +12,7 @@ from sapnet_stream.video.codec import ENCODERS, EncoderPlan, EncoderSettings, pl
 from sapnet_stream.video.frame import Colour, pixel_layout, planar_name
 from sapnet_stream.video.hdr import MasteringDisplay, StaticHdr
 from sapnet_stream.video.info import VideoInfo
+from sapnet_stream.video.pixel_format import losses
 
 BT2020 = ("0.708", "0.292", "0.170", "0.797", "0.131", "0.046", "0.3127", "0.3290")
 HDR = StaticHdr(
@@ -61,10 +62,39 @@ def plan(
         ("mpeg2video", "matroska", "h264"),
         ("mjpeg", "mp4", "h264"),
         ("h264", "webm", "vp9"),
+        ("av1", "mov", "h264"),
+        ("vp9", "mov", "h264"),
     ],
 )
 def test_the_source_names_the_codec_if_it_can(source: str, container: str, codec: str) -> None:
     assert plan(codec=source, container=container).codec == codec
+
+
+@pytest.mark.parametrize(
+    ("source", "container", "codec"),
+    [("hevc", "webm", "av1"), ("vp9", "matroska", "h264"), ("hevc", "matroska", "hevc")],
+)
+def test_ten_bits_are_kept_by_a_codec_that_has_them(
+    source: str, container: str, codec: str
+) -> None:
+    planned = plan(codec=source, container=container, pixel_format="yuv420p10le")
+    assert (planned.codec, planned.pixel_format) == (codec, "yuv420p10le")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "lost"),
+    [
+        ("yuv420p", "yuv420p", []),
+        ("gray", "yuv420p", []),
+        ("yuv411p", "yuv422p", []),
+        ("yuv420p10le", "yuv420p", ["10 bits become 8"]),
+        ("gbrp16le", "yuv444p10le", ["16 bits become 10", "R'G'B' becomes Y'CbCr"]),
+        ("gbrp", "bgr0", []),
+        ("yuv444p", "yuv420p", ["colour is stored more coarsely"]),
+    ],
+)
+def test_what_a_pixel_format_loses_is_named(source: str, target: str, lost: list[str]) -> None:
+    assert losses(pixel_layout(source), target) == lost
 
 
 @pytest.mark.parametrize(

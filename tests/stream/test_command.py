@@ -199,7 +199,7 @@ def test_events_of_an_image_a_mistake_and_a_folder(
 ) -> None:
     assert run(folder / "1.png", tmp_path / "out.png", "--progress", "json") == 0
     (done,) = events(capfd)
-    assert (done["event"], done["frames"]) == ("done", 1)
+    assert (done["event"], done["frames"], done["frames_per_second"]) == ("done", 1, None)
     assert run(tmp_path / "none.mp4", tmp_path / "out.mp4", "--progress", "json") == 3
     (error,) = events(capfd)
     assert (error["event"], error["exit_status"]) == ("error", 3)

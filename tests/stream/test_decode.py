@@ -104,7 +104,8 @@ def test_a_part_begins_at_zero_with_its_sound_in_step(
         ((None, 0.0), "--duration must be more than 0"),
         ((None, float("nan")), "--duration must be more than 0"),
         ((99.0, None), "beyond the end"),
-        ((0.41, 0.01), "no frame between"),
+        ((0.41, 0.01), "no frame at or after --start and before the end of --duration"),
+        ((0.97, None), "no frame at or after --start$"),
     ],
 )
 def test_a_part_that_is_none_is_refused(

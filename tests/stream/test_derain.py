@@ -279,3 +279,17 @@ def test_what_is_needed_is_said_and_refused_before_the_first_frame(
         derain_file(Job(source, tmp_path / "three.mkv"), engine, starts.append)
     assert len(starts) == 2
     assert names(tmp_path) == {"in.mkv", "one.mkv", "two.mkv"}
+
+
+def test_what_the_pixel_format_loses_is_said_unless_it_was_asked_for(
+    make_clip: Make, tmp_path: Path
+) -> None:
+    source = make_clip("in.mkv", pixel_format="yuv420p10le")
+    starts: list[Start] = []
+    engine = DerainEngine(executor=Failing(99))
+    for number, wanted in enumerate((None, "yuv420p")):
+        encoder = EncoderSettings("vp9", pixel_format=wanted)
+        job = Job(source, tmp_path / f"{number}.mkv", encoder=encoder)
+        derain_file(job, engine, starts.append)
+    (said,), (none) = (start.warnings for start in starts)
+    assert "the output is yuv420p: 10 bits become 8;" in said and none == []

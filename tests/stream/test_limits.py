@@ -83,6 +83,7 @@ def test_what_is_not_there_is_refused_and_what_is_tight_is_told(tmp_path: Path) 
 
 
 def test_sizes_are_said_as_people_do() -> None:
+    assert size(30 * 2**10) == "30 KiB"
     assert (size(5 * 2**20), size(3 * 2**30 // 2)) == ("5 MiB", "1.5 GiB")
     assert str(Needs(2**30, 2**20)) == (
         "about 1.0 GiB of memory beside the network's, 1 MiB of disk until the end"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sapnet_stream.cli import main
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import InputError, OutputError, SapnetError, UsageError
 from sapnet_stream.preview import frames_up_to, preview
@@ -208,3 +209,10 @@ def test_mistakes_are_one_sentence_and_write_nothing(make_clip: Make, tmp_path: 
             preview(path, tmp_path / name, number, DerainEngine(executor=Brighter()))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "there.png"]
     assert (tmp_path / "there.png").read_bytes() == b"precious"
+
+
+def test_a_video_is_no_image_but_has_frames(
+    make_clip: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(make_clip("in.mkv")), str(tmp_path / "out.png")]) == 2
+    assert "add --preview FRAME for one of its frames" in capfd.readouterr().err
