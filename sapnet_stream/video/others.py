@@ -11,6 +11,7 @@ import av.container
 from av.stream import Stream
 
 from sapnet_stream.video.container import WRITABLE
+from sapnet_stream.video.cover import attach_cover, can_attach, is_track
 from sapnet_stream.video.demux import Demuxer, Packet
 from sapnet_stream.video.span import MICROSECOND, WHOLE, Span
 
@@ -83,10 +84,12 @@ class OtherStreams:
         for stream in self._demuxer.others:
             if stream.type == "data" and "timecode" in stream.metadata:
                 continue  # made again by the muxer from the video's tag
-            if _can_hold(target.format.name, stream):
+            if not _can_hold(target.format.name, stream):
+                self.left_out.append(_loss(stream, target.format.name))
+            elif is_track(target.format.name, stream):
                 self._copies[stream.index] = _add(target, stream)
             else:
-                self.left_out.append(_loss(stream, target.format.name))
+                attach_cover(target, self._demuxer.path, stream)
         target.metadata.update(self._demuxer.container.metadata)
         target.set_chapters(self._chapters())
 
@@ -200,6 +203,8 @@ def _add(target: av.container.OutputContainer, stream: Stream) -> Stream:
 
 def _can_hold(container: str, stream: Stream) -> bool:
     """Whether a header with this stream alone can be written; muxers answer no other way."""
+    if not is_track(container, stream):
+        return can_attach(container, stream)
     try:
         with av.open(io.BytesIO(), "w", format=container) as trial:
             _add(trial, stream)
