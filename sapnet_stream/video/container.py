@@ -73,6 +73,15 @@ def open_input(path: Path, hardware: HardwareDecoder | None = None) -> av.contai
         ) from error
 
 
+def abandon(container: av.container.OutputContainer) -> None:
+    """Close an unfinished file, which nobody needs; one that is closed stays as it is."""
+    try:
+        container.close()
+    except (av.error.FFmpegError, OSError, ValueError):
+        # Whatever is wrong was told before: the header was never written, or the disk is full.
+        return
+
+
 def find_video(container: av.container.InputContainer, path: Path) -> av.VideoStream:
     """The first real video stream of `container`, which was opened from `path`.
 

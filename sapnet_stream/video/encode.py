@@ -9,7 +9,7 @@ import av.container
 from sapnet_stream.errors import OutputError
 from sapnet_stream.target import write_failure
 from sapnet_stream.video.codec import EncoderPlan
-from sapnet_stream.video.container import container_format
+from sapnet_stream.video.container import abandon, container_format
 from sapnet_stream.video.demux import Packet
 from sapnet_stream.video.frame import Frame
 from sapnet_stream.video.info import VideoInfo
@@ -81,11 +81,7 @@ class VideoEncoder:
 
     def abort(self) -> None:
         """Close an unfinished file, which nobody needs; after `finish`, do nothing."""
-        try:
-            self._container.close()
-        except (av.error.FFmpegError, OSError, ValueError):
-            # The header was never written, or the disk is full.
-            return
+        abandon(self._container)
 
     def _encode(self, picture: av.VideoFrame | None) -> list[Packet]:
         try:

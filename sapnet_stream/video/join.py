@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sapnet_stream.errors import OutputError
 from sapnet_stream.target import write_failure
 from sapnet_stream.video.codec import EncoderPlan
-from sapnet_stream.video.container import container_format
+from sapnet_stream.video.container import abandon, container_format
 from sapnet_stream.video.demux import Packet
 from sapnet_stream.video.encode import add_video, refusal
 from sapnet_stream.video.info import VideoInfo
@@ -83,7 +83,7 @@ def join(
     except OSError as error:
         raise write_failure(target, error) from error
     finally:
-        _close(container)
+        abandon(container)
 
 
 def _write_header(
@@ -184,11 +184,3 @@ def _merged(video: Iterator[Packet], others: Iterator[Packet]) -> Iterator[Packe
 
 def _seconds(packet: Packet) -> Fraction:
     return Fraction((packet.dts or 0) * packet.time_base)
-
-
-def _close(container: av.container.OutputContainer) -> None:
-    try:
-        container.close()
-    except (av.error.FFmpegError, OSError, ValueError):
-        # Whatever is wrong was told before; an unfinished file is of no use.
-        return

@@ -10,11 +10,10 @@ from sapnet_stream.video.codec import EncoderPlan
 from sapnet_stream.video.container import find_video, open_input
 from sapnet_stream.video.frame import PixelLayout, pixel_layout, planar_name
 from sapnet_stream.video.hdr import MasteringDisplay, StaticHdr
-from sapnet_stream.video.info import FIRST_PICTURES, VideoInfo, video_info
+from sapnet_stream.video.info import FIRST_PICTURES, FULL_RANGE, VideoInfo, video_info
 
 # "Unspecified" promises nothing, and limited range is what it means.
 UNSPECIFIED = 2
-FULL_RANGE = 2
 AS_STORED = (1 << 16, 0, 0, 0, 1 << 16)
 TOLERANCE = Fraction(1, 500)
 
