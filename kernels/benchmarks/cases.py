@@ -84,7 +84,7 @@ def convolution(
 
     launch = _launch("fused_dilated_conv", x, channels, dilation, run)
     if residual is None:
-        tile = chosen(launch.op, launch.tiles, x, dilation)
+        tile = chosen(launch.op, launch.tiles, x, channels, dilation)
         launch = replace(launch, tiles=[tile], bytes=launch.bytes - channels * DTYPE.itemsize)
 
     heads = torch.cat((skip, squeeze)).float()

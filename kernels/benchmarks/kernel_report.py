@@ -180,15 +180,16 @@ def traffic() -> Iterator[str]:
 
 def stage() -> str:
     """Bytes and operations of a whole stage beside the floor of kernels/README.md."""
-    units, cell, first, last, _ = launches(32)
-    each = [*[units] * 10, cell, first, last]
+    units, cell, first, again, last, _ = launches(32)
+    each = [*[units] * 10, cell, first, again]
     flop = sum(launch.flop for launch in each)
     # Every other convolution has no residual to read.
     moved = sum(launch.bytes for launch in each) - 5 * 64
+    all_moved = 6 * moved + last.bytes - again.bytes
     return (
         f"A stage of 32 channels is {flop / 1000:.0f} kFLOP and moves {moved / 1000:.2f} kB per "
         f"pixel; six are {6 * flop * HEIGHT * WIDTH / 1e12:.2f} TFLOP and "
-        f"{6 * moved * HEIGHT * WIDTH / 1e9:.1f} GB per 1920×1080 frame."
+        f"{all_moved * HEIGHT * WIDTH / 1e9:.1f} GB per 1920×1080 frame."
     )
 
 

@@ -92,7 +92,7 @@ def measure(case: Case, runs: int, timer: Callable[[Call], float]) -> list[Row]:
     if not runnable(right, launch.x):
         return rows
     replace(launch, tiles=right).tune()
-    best = chosen(launch.op, right, launch.x, launch.dilation)
+    best = chosen(launch.op, right, launch.x, launch.channels, launch.dilation)
     calls = {name(tile): recorded(partial(launch.run, tile)) for tile in right}
     others = {
         OURS: recorded(partial(case.whole, best)),

@@ -198,7 +198,7 @@ def conv_lstm_cell(
         h [H, W, C] in x's dtype; c [H, W, C] float32; partials of `tap_sums` of h,
         [P, 9, C] float32. Accumulated in float32; equal inputs give equal bits.
     """
-    tile = chosen("conv_lstm_cell", TILES[x.shape[2]], x, 1)
+    tile = chosen("conv_lstm_cell", TILES[x.shape[2]], x, x.shape[2], 1)
     return launch(tile, x, h, c, weight, bias, next_dilation)
 
 
@@ -211,7 +211,7 @@ def _(
     bias: Tensor,
     next_dilation: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    tile = chosen("conv_lstm_cell", TILES[x.shape[2]], x, 1)
+    tile = chosen("conv_lstm_cell", TILES[x.shape[2]], x, x.shape[2], 1)
     new_h = x.new_empty(x.shape)
     return new_h, x.new_empty(x.shape, dtype=torch.float32), sums_like(new_h, tile, next_dilation)
 

@@ -40,18 +40,29 @@ TILES = {
         Tile(32, warps=8, stages=2, programs_per_sm=1, descriptors=False),
     ],
 }
-NARROWING = [
+"""Ways to run it, by O, unless `tiles` has others."""
+_FROM_64 = [
     Tile(64, warps=4, stages=2, programs_per_sm=2, resident=True),
     Tile(64, warps=4, stages=3, programs_per_sm=2, resident=True),
     Tile(64, warps=8, stages=1),
     Tile(64, warps=4, stages=2, programs_per_sm=1, descriptors=False),
     Tile(32, warps=8, stages=2, programs_per_sm=1, descriptors=False),
 ]
+# A pair of images: twice as many programs fit.
+_TO_PAIR = [
+    Tile(64, warps=4, programs_per_sm=4, resident=True),
+    Tile(64, warps=4, stages=2, programs_per_sm=5, resident=True),
+    Tile(64, warps=4, programs_per_sm=2),
+    Tile(64, warps=4, programs_per_sm=2, descriptors=False),
+    Tile(64, warps=4, stages=2, programs_per_sm=3, descriptors=False),
+]
+_FROM_PAIR = [*TILES[32], Tile(64, warps=4, programs_per_sm=6, resident=True)]
+_OTHERS = {(64, 32): _FROM_64, (64, 16): _FROM_64, (32, 16): _TO_PAIR, (16, 32): _FROM_PAIR}
 
 
 def tiles(channels_in: int, channels: int) -> list[Tile]:
     """Ways to run it from I channels to O."""
-    return NARROWING if channels_in > channels else TILES[channels]
+    return _OTHERS.get((channels_in, channels)) or TILES[channels]
 
 
 @triton.jit
@@ -173,7 +184,8 @@ def launch(
 
 
 def _tile(x: Tensor, weight: Tensor, dilation: int) -> Tile:
-    return chosen("fused_dilated_conv", tiles(*weight.shape[1:]), x, dilation)
+    channels_in, channels = weight.shape[1:]
+    return chosen("fused_dilated_conv", tiles(channels_in, channels), x, channels, dilation)
 
 
 @torch.library.custom_op("sapnet::fused_dilated_conv", mutates_args=())

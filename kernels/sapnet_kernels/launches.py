@@ -22,6 +22,7 @@ class Launch:
         op: its name.
         tiles: the ways to run it.
         x: a frame as large as the one it reads.
+        channels: of the one it writes.
         dilation: of its convolution.
         run: runs it once by a tile.
         flop: floating-point operations of one pixel.
@@ -32,6 +33,7 @@ class Launch:
     op: str
     tiles: Sequence[Tile]
     x: Tensor
+    channels: int
     dilation: int
     run: Callable[[Tile], object]
     flop: int
@@ -40,7 +42,7 @@ class Launch:
 
     def tune(self) -> None:
         """See `sapnet_kernels.tuning`."""
-        tune(self.op, self.tiles, self.x, self.dilation, self.run)
+        tune(self.op, self.tiles, self.x, self.channels, self.dilation, self.run)
 
 
 def layer_launches(
@@ -64,7 +66,8 @@ def layer_launches(
 
         tiles = fused_dilated_conv.tiles(channels, channels)
         flop = 2 * 9 * channels**2
-        yield Launch("fused_dilated_conv", tiles, x, dilation, convolve, flop, 3 * row, 5 * row)
+        given = x, channels, dilation, convolve
+        yield Launch("fused_dilated_conv", tiles, *given, flop, 3 * row, 5 * row)
 
     c = x.new_zeros(x.shape, dtype=torch.float32)
     gates = x.new_zeros(18, channels, 4 * channels)
@@ -72,6 +75,7 @@ def layer_launches(
         "conv_lstm_cell",
         conv_lstm_cell.TILES[channels],
         x,
+        channels,
         1,
         lambda tile: conv_lstm_cell.launch(tile, x, x, c, gates, bias, 1),
         flop=2 * 9 * 2 * channels * 4 * channels,
@@ -83,7 +87,7 @@ def layer_launches(
 def image_launches(
     height: int, width: int, channels: int, device: torch.device, dtype: torch.dtype
 ) -> Iterator[Launch]:
-    """The convolutions from two images to [H, W, C] and from there to one."""
+    """The convolutions from two images to [H, W, C], from there to the next two, and to one."""
     x = torch.zeros(height, width, channels, device=device, dtype=dtype)
     row, pair_row, image_row = channels * dtype.itemsize, 16 * dtype.itemsize, 3 * 4
     image = x.new_zeros(3, height, width, dtype=torch.float32)
@@ -94,6 +98,7 @@ def image_launches(
         "fused_dilated_conv",
         fused_dilated_conv.tiles(16, channels),
         pair,
+        channels,
         1,
         lambda tile: fused_dilated_conv.launch(tile, pair, first, bias, None, None, 1, 0, True),
         flop=2 * 54 * channels,
@@ -101,9 +106,23 @@ def image_launches(
         asked_bytes=3 * pair_row + row,
     )
     yield Launch(
+        "fused_dilated_conv",
+        fused_dilated_conv.tiles(channels, 16),
+        x,
+        16,
+        1,
+        lambda tile: fused_dilated_conv.launch(
+            tile, x, last, bias[:16], None, pair, 1, 0, relu=False
+        ),
+        flop=2 * 27 * channels,
+        bytes=row + 2 * pair_row,
+        asked_bytes=3 * row + 2 * pair_row,
+    )
+    yield Launch(
         "output_conv",
         output_conv.TILES,
         x,
+        3,
         1,
         lambda tile: output_conv.launch(tile, x, last, bias[:16], image),
         flop=2 * 27 * channels,
@@ -124,6 +143,7 @@ def video_launches(
         "fused_dilated_conv",
         fused_dilated_conv.tiles(64, channels),
         x,
+        channels,
         1,
         lambda tile: fused_dilated_conv.launch(tile, x, weight, bias, None, None, 1, 0, True),
         flop=2 * 9 * 64 * channels,

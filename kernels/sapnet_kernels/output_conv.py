@@ -111,7 +111,7 @@ def output_conv(x: Tensor, weight: Tensor, bias: Tensor, image: Tensor) -> Tenso
     Returns:
         [3, H, W] float32, not clamped.
     """
-    return launch(chosen("output_conv", TILES, x, 1), x, weight, bias, image)
+    return launch(chosen("output_conv", TILES, x, 3, 1), x, weight, bias, image)
 
 
 @output_conv.register_fake

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,14 +20,17 @@ from torch import Tensor
 from sapnet_kernels.tile import Tile
 
 _chosen: dict[str, Tile] = {}
+# Milliseconds for each of some thirty tiles, before the first frame of a size.
+_MEASURE = partial(triton.testing.do_bench, warmup=5, rep=30)
 
 
-def key(op: str, x: Tensor, dilation: int) -> str:
-    """What a choice holds for: op, device, dtype, channels, dilation, pixels to a power of two."""
+def key(op: str, x: Tensor, channels: int, dilation: int) -> str:
+    """What a choice holds for; pixels are told to a power of two."""
     device = torch.cuda.get_device_name(x.device) if x.device.type == "cuda" else "cpu"
     dtype = str(x.dtype).removeprefix("torch.")
     bucket = (int(x.shape[0]) * int(x.shape[1]) - 1).bit_length()
-    return f"{op}, {device}, {dtype}, {x.shape[2]} channels, dilation {dilation}, 2^{bucket} pixels"
+    widths = f"{x.shape[2]} to {channels} channels"
+    return f"{op}, {device}, {dtype}, {widths}, dilation {dilation}, 2^{bucket} pixels"
 
 
 def runnable(tiles: Sequence[Tile], x: Tensor) -> list[Tile]:
@@ -42,36 +46,37 @@ def runnable(tiles: Sequence[Tile], x: Tensor) -> list[Tile]:
     return [replace(tile, stages=1, resident=False) for tile in tiles if not tile.gluon]
 
 
-def chosen(op: str, tiles: Sequence[Tile], x: Tensor, dilation: int) -> Tile:
-    """The tile to run `op` by on the frame `x` [H, W, C]."""
-    # Where two widths of output share a key, one's choice may be no tile of the other's.
-    tile, usable = _chosen.get(key(op, x, dilation)), runnable(tiles, x)
-    return tile if tile in usable else usable[0]
+def chosen(op: str, tiles: Sequence[Tile], x: Tensor, channels: int, dilation: int) -> Tile:
+    """The tile to run `op` by on the frame `x` [H, W, C], to `channels` channels."""
+    return _chosen.get(key(op, x, channels, dilation)) or runnable(tiles, x)[0]
 
 
 def tune(
     op: str,
     tiles: Sequence[Tile],
     x: Tensor,
+    channels: int,
     dilation: int,
     run: Callable[[Tile], object],
-    measure: Callable[[Callable[[], object]], float] = triton.testing.do_bench,
+    measure: Callable[[Callable[[], object]], float] = _MEASURE,
     file: Path | None = None,
 ) -> None:
     """Make `chosen` return the fastest tile for frames like `x`; measure unless `file` knows.
 
     Args:
-        op, tiles, x, dilation: as for `chosen`.
+        op, tiles, x, channels, dilation: as for `chosen`.
         run: runs the op once by a tile.
         measure: milliseconds that a call takes.
         file: JSON; None is `cache_file()`. One that cannot be read is written anew.
     """
     file = file or cache_file()
-    name, usable = key(op, x, dilation), runnable(tiles, x)
+    name, usable = key(op, x, channels, dilation), runnable(tiles, x)
     known = _read(file)
     tile = next((tile for tile in usable if asdict(tile) == known.get(name)), None)
     if tile is None:
-        tile = min(usable, key=lambda tile: measure(lambda: run(tile)))
+        # The events that measure are of the current device.
+        with torch.cuda.device_of(x):
+            tile = min(usable, key=lambda tile: measure(lambda: run(tile)))
         # Where nothing can be kept, the next start measures again.
         with suppress(OSError):
             _write(file, {**known, name: asdict(tile)})

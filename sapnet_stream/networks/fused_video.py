@@ -97,7 +97,7 @@ class FusedVideo:
         """Before the first step: another tile rounds sums in another order."""
         if self._device.type == "cuda":
             size, where = (height, width, self._channels), (self._device, self._dtype)
-            dilations = set(self._units.dilations)
+            dilations = {1, *self._units.dilations}
             for launch in (
                 *layer_launches(*size, dilations, *where),
                 *video_launches(*size, *where),

@@ -105,7 +105,7 @@ def test_16_bit(
     check(inputs(19, 21, device, channels, dtype), 4, 8, assert_near)
 
 
-@pytest.mark.parametrize("channels", [(32, 32), (64, 64), (64, 32)])
+@pytest.mark.parametrize("channels", [(32, 32), (64, 64), (64, 32), (32, 16)])
 @pytest.mark.usefixtures("poisoned")
 def test_every_tile(
     channels: tuple[int, int], device: torch.device, assert_near: AssertNear

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sapnet_kernels import launches
+from sapnet_kernels import launches, tuning
 from sapnet_stream.errors import TooLargeError, UsageError
 from sapnet_stream.networks import SAPNet
 from sapnet_stream.networks.executor import choose_executor
@@ -158,6 +158,36 @@ def test_wide_video(device: torch.device) -> None:
     dtype = wide_dtype(device)
     output = video(FusedVideo(network, device=device, dtype=dtype), frames.to(device))
     torch.testing.assert_close(output[0], video(network, frames)[0], atol=TOLERANCES[dtype], rtol=0)
+
+
+def test_convolutions_that_run_are_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without data: the ops tell shapes, for which they look for a tile."""
+    asked, key = set(), tuning.key
+
+    def recorded(op: str, x: Tensor, channels: int, dilation: int) -> str:
+        asked.add(key(op, x, channels, dilation))
+        return key(op, x, channels, dilation)
+
+    monkeypatch.setattr(tuning, "key", recorded)
+    device, half = torch.device("meta"), torch.float16
+    image = FusedExecutor(seeded(NEAR_AND_FAR), device=device, dtype=half, memory_bytes=2**30)
+    image(torch.rand(1, 3, 8, 10, device=device))
+    memory = SAPNetVideo(SAPNetVideoConfig(dilations=(2,)))
+    stream = FusedVideo(memory, device=device, dtype=half)
+    frame, past, seen = (torch.rand(1, n, 16, 20, device=device) for n in (3, 12, 1))
+    state = stream.initial(16, 20)
+    stream.step(frame, past, seen, state.h, state.c)
+    where = 8, 10, 32
+    tuned = {
+        key(launch.op, launch.x, launch.channels, launch.dilation)
+        for launch in (
+            *launches.layer_launches(*where, [1, 2, 16], device, half),
+            *launches.image_launches(*where, device, half),
+            *launches.video_launches(*where, device, half),
+        )
+        if launch.op != "output_conv"
+    }
+    assert asked == tuned
 
 
 @pytest.mark.usefixtures("needs_cuda")

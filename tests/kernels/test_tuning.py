@@ -35,13 +35,13 @@ class Stopwatch:
 
 
 def tune(x: torch.Tensor, dilation: int, watch: Stopwatch, file: Path) -> Tile:
-    tuning.tune("op", TILES, x, dilation, watch.run, watch.measure, file)
-    return tuning.chosen("op", TILES, x, dilation)
+    tuning.tune("op", TILES, x, 32, dilation, watch.run, watch.measure, file)
+    return tuning.chosen("op", TILES, x, 32, dilation)
 
 
 def test_the_fastest_is_chosen_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, x = tmp_path / "new" / "tiles.json", torch.zeros(30, 40, 32)
-    assert tuning.chosen("op", TILES, x, 4) == TILES[0]
+    assert tuning.chosen("op", TILES, x, 32, 4) == TILES[0]
     assert tune(x, 4, Stopwatch(-1), file) == TILES[2]
 
     # Another program finds the choice on disk.
@@ -57,6 +57,7 @@ def test_what_differs_is_measured_by_itself(tmp_path: Path) -> None:
     for other, dilation in ((x, 8), (x.half(), 4), (x[..., :16], 4), (x.repeat(2, 2, 1), 4)):
         assert tune(other, dilation, Stopwatch(), file) == TILES[0]
     assert tune(x[:29], 4, Stopwatch(), file) == TILES[2]
+    assert tuning.chosen("op", TILES, x, 16, 4) == TILES[0]
     assert len(json.loads(file.read_text())) == 5
 
 
@@ -65,14 +66,14 @@ def test_a_damaged_file_is_written_anew(text: str, tmp_path: Path) -> None:
     file, x = tmp_path / "tiles.json", torch.zeros(4, 4, 32)
     file.write_text(text)
     assert tune(x, 1, Stopwatch(-1), file) == TILES[2]
-    assert json.loads(file.read_text())[tuning.key("op", x, 1)]["pixels"] == 256
+    assert json.loads(file.read_text())[tuning.key("op", x, 32, 1)]["pixels"] == 256
 
 
 def test_a_tile_that_is_no_longer_offered_is_measured_again(tmp_path: Path) -> None:
     file, x = tmp_path / "tiles.json", torch.zeros(4, 4, 32)
     tune(x, 1, Stopwatch(-1), file)
-    tuning.tune("op", TILES[:2], x, 1, Stopwatch().run, Stopwatch(-1).measure, file)
-    assert tuning.chosen("op", TILES[:2], x, 1) in TILES[:2]
+    tuning.tune("op", TILES[:2], x, 32, 1, Stopwatch().run, Stopwatch(-1).measure, file)
+    assert tuning.chosen("op", TILES[:2], x, 32, 1) in TILES[:2]
 
 
 def test_the_file_is_in_the_user_s_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
