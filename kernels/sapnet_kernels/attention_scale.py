@@ -20,7 +20,7 @@ _ROWS = 32
 _WARPS = 16
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["partials", "pixels"])
 def _attention_scale_kernel(
     sums,
     heads,

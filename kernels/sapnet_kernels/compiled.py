@@ -59,13 +59,15 @@ def compiled(run: Callable[[], object], capability: int) -> Compiled:
     ((kernel, arguments, options),) = launches
     signature, constants, attributes = {}, {}, {}
     for number, (parameter, value) in enumerate(zip(kernel.params, arguments, strict=True)):
-        # As at a launch: what is absent or 1 is a constant, and divisibility by 16 is known.
-        if parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1):
+        # As at a launch: what is absent or 1 is a constant, and divisibility by 16 is known. Of
+        # some numbers a kernel wants to know neither.
+        known = isinstance(value, int) and not parameter.do_not_specialize
+        if parameter.is_constexpr or value is None or (known and value == 1):
             signature[parameter.name] = "constexpr"
             constants[parameter.name] = value
             continue
         signature[parameter.name] = _type(value)
-        if isinstance(value, Tensor) or (isinstance(value, int) and value % 16 == 0):
+        if isinstance(value, Tensor) or (known and value % 16 == 0):
             attributes[(number,)] = [["tt.divisibility", 16]]
     language = GluonASTSource if isinstance(kernel, GluonJITFunction) else ASTSource
     source = language(kernel, signature, constants, attributes)

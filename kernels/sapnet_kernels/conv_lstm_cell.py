@@ -69,7 +69,7 @@ def _convolve(
     return gates
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width", "next_dilation"])
 def _conv_lstm_cell_kernel(
     x,
     old_h,

@@ -65,7 +65,8 @@ def tiles(channels_in: int, channels: int) -> list[Tile]:
     return _OTHERS.get((channels_in, channels)) or TILES[channels]
 
 
-@triton.jit
+# One binary serves all frames and dilations: no load or store is wider for what 16 divides.
+@triton.jit(do_not_specialize=["height", "width", "dilation", "next_dilation"])
 def _fused_dilated_conv_kernel(
     x,
     weight,

@@ -52,7 +52,7 @@ def _load(x, h, places, ready, group: gl.constexpr, tile, tiles, across):
             tma.async_copy_global_to_shared(h, at, bar, place, pred=tile < tiles)
 
 
-@gluon.jit
+@gluon.jit(do_not_specialize=["height", "width", "next_dilation"])
 def gluon_cell_kernel(
     x,
     old_h,

@@ -47,6 +47,17 @@ for run in (
 ):
     print(json.dumps(dataclasses.asdict(compiled(run, capability))))
 """
+ONE_TILE = """
+import torch
+from sapnet_kernels.compiled import compiled
+from sapnet_kernels.launches import layer_launches
+
+for height, width in (1080, 1920), (720, 1281):
+    where = torch.device("meta"), torch.float16
+    *convolutions, _ = layer_launches(height, width, 32, [1, 2, 16], *where)
+    for launch in convolutions:
+        compiled(lambda: launch.run(launch.tiles[-1]), 86)
+"""
 SHARED_KIB = {86: 99, 90: 227, 100: 227, 120: 99}
 MATRIX_INSTRUCTIONS = {86: "mma", 90: "wgmma", 100: "tcgen05", 120: "mma"}
 
@@ -54,17 +65,22 @@ MATRIX_INSTRUCTIONS = {86: "mma", 90: "wgmma", 100: "tcgen05", 120: "mma"}
 def kernels(
     cache: Path, capability: int, channels: int, size: tuple[int, int], dtype: str
 ) -> list[dict[str, object]]:
+    printed = run(cache, SCRIPT, capability, channels, *size, dtype)
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def run(cache: Path, script: str, *arguments: object) -> str:
+    """What a script prints that compiles."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    arguments = map(str, (capability, channels, *size, dtype))
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *arguments],
+        [sys.executable, "-c", script, *map(str, arguments)],
         env={**environment, "TRITON_CACHE_DIR": str(cache)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -86,3 +102,10 @@ def test_tiles_neither_spill_nor_overflow(
 def test_a_size_of_one_compiles(tmp_path: Path) -> None:
     """Triton takes an argument of 1 for a constant, which is another type."""
     assert kernels(tmp_path, 90, 32, (1, 1), "float16")
+
+
+def test_all_sizes_and_dilations_share_a_kernel(tmp_path: Path) -> None:
+    """On a GPU each that is compiled takes seconds before the first frame."""
+    run(tmp_path, ONE_TILE)
+    binaries = sorted(file.stem for file in tmp_path.rglob("*.cubin"))
+    assert binaries == ["_fused_dilated_conv_kernel"]
