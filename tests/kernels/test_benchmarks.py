@@ -187,6 +187,24 @@ def test_a_network_as_written_runs_as_installed_from_the_first_time_on(
     assert seen == {False} and cudnn.benchmark
 
 
+def test_a_step_is_compiled_first_and_references_run_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Tensor, "cuda", lambda tensor: tensor)
+    still, video = SAPNet(SAPNetConfig(dilations=(2,), stages=1)), SAPNetVideo()
+    ran: list[torch.nn.Module] = []
+    for network in (still, video):
+        network.conv0.register_forward_pre_hook(lambda layer, _: ran.append(layer))
+    shown = []
+    for _, prepare in networks.groups("16x8", True, (still, video)):
+        reference, makers = prepare()
+        ran.clear()  # A step's inputs are those after another.
+        for _ in makers:
+            networks.picture(reference)
+        shown += ran
+    assert shown == [video.conv0, still.conv0]
+
+
 @pytest.mark.parametrize(("noise", "why"), [(0.01, "40.0 dB"), (torch.nan, "NaN")])
 def test_a_network_that_is_another_is_not_timed(noise: float, why: str, timer: Timer) -> None:
     picture = torch.rand(1, 3, 8, 8)
