@@ -24,7 +24,7 @@ from sapnet_kernels.tap_sums import (
 )
 from sapnet_kernels.tile import Tile, load_tile, store_tile
 from sapnet_kernels.tuning import chosen
-from sapnet_kernels.walk import load_weights, place, share, step_on
+from sapnet_kernels.walk import following, load_weights, place, share, span, step_on
 
 TILES = {
     32: [
@@ -100,8 +100,9 @@ def _fused_dilated_conv_kernel(
     here = tl.zeros((PIXELS, CHANNELS), tl.float32)
     below = tl.zeros((PIXELS, CHANNELS), tl.float32)
     first, end = share(height, width, dilation, PIXELS)
+    row, left = place(first - 2, height, dilation, PIXELS)
+    rows = span(height, dilation)
     for step in tl.range(first - 2, end, num_stages=STAGES, disable_licm=True):
-        row, left = place(step, height, dilation, PIXELS)
         value, here, below = step_on(
             here,
             below,
@@ -124,20 +125,21 @@ def _fused_dilated_conv_kernel(
         # Sums that were begun before this program came are another's. The copy engine drops what
         # is written below the frame; above it, it may read but not write.
         kept = (step >= first) & (row >= dilation)
-        row = tl.where(kept, row - dilation, height)
+        above = tl.where(kept, row - dilation, height)
         value += b[None, :]
         if SCALE:
             value *= s[None, :]
         if RELU:
             value = tl.maximum(value, 0.0)
         if RESIDUAL:
-            value += load_tile(residual, row, left, height, width, CHANNELS, PIXELS, DESCRIPTORS)
+            value += load_tile(residual, above, left, height, width, CHANNELS, PIXELS, DESCRIPTORS)
             if RELU:
                 value = tl.maximum(value, 0.0)
         value = value.to(weight.dtype.element_ty)
-        store_tile(y, value, row, left, height, width, CHANNELS, PIXELS, DESCRIPTORS)
+        store_tile(y, value, above, left, height, width, CHANNELS, PIXELS, DESCRIPTORS)
         if SUMS:
-            total = tap_sums(total, value, row, left, height, width, next_dilation, PIXELS)
+            total = tap_sums(total, value, above, left, height, width, next_dilation, PIXELS)
+        row, left = following(row, left, height, dilation, rows, PIXELS)
     if SUMS:
         store_partial(sums, total, CHANNELS)
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from sapnet_kernels.fused_dilated_conv import conv_weight, convolved
 from sapnet_kernels.tile import Tile
 from sapnet_kernels.tuning import chosen
-from sapnet_kernels.walk import load_weights, place, share, step_on
+from sapnet_kernels.walk import following, load_weights, place, share, span, step_on
 
 TILES = [
     Tile(64, warps=4, programs_per_sm=3, resident=True),
@@ -48,8 +48,9 @@ def _output_conv_kernel(
     here = tl.zeros((PIXELS, OUTPUTS), tl.float32)
     below = tl.zeros((PIXELS, OUTPUTS), tl.float32)
     first, end = share(height, width, 1, PIXELS)
+    row, left = place(first - 2, height, 1, PIXELS)
+    rows = span(height, 1)
     for step in tl.range(first - 2, end, num_stages=STAGES, disable_licm=True):
-        row, left = place(step, height, 1, PIXELS)
         change, here, below = step_on(
             here,
             below,
@@ -70,12 +71,13 @@ def _output_conv_kernel(
             RESIDENT,
         )
         # Sums that were begun before this program came are another's.
-        row = tl.where(step >= first, row - 1, -1)
+        above = tl.where(step >= first, row - 1, -1)
         column = left + tl.arange(0, PIXELS)
-        offset = (row + output.to(tl.int64) * height)[None, :] * width + column[:, None]
-        real = (row >= 0) & (column < width)[:, None] & (output < 3)[None, :]
+        offset = (above + output.to(tl.int64) * height)[None, :] * width + column[:, None]
+        real = (above >= 0) & (column < width)[:, None] & (output < 3)[None, :]
         change += b[None, :] + tl.load(image + offset, mask=real, other=0.0)
         tl.store(estimate + offset, change, mask=real)
+        row, left = following(row, left, height, 1, rows, PIXELS)
 
 
 def launch(tile: Tile, x: Tensor, weight: Tensor, bias: Tensor, image: Tensor) -> Tensor:

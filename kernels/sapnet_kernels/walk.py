@@ -39,6 +39,22 @@ def place(step, height, dilation, PIXELS: tl.constexpr):
 
 
 @triton.jit
+def span(height, dilation):
+    """Rows from the first step of a strip to the first of the next phase of rows."""
+    return (tl.cdiv(height, dilation) + 2) * dilation
+
+
+@triton.jit
+def following(row, left, height, dilation, span, PIXELS: tl.constexpr):
+    """What `place` gives for the step after the one at (row, left), without a division."""
+    row += dilation
+    over = row >= span - dilation
+    row = tl.where(over, row - span + 1, row)
+    around = over & (row + dilation >= tl.minimum(dilation, height))
+    return tl.where(around, -dilation, row), tl.where(around, left + PIXELS, left)
+
+
+@triton.jit
 def load_weights(weight, block, SIZE: tl.constexpr):
     """Of each of nine taps the matrix at the offsets `block` of `weight`, SIZE values apart."""
     return (
