@@ -107,6 +107,14 @@ def gluon_cell_kernel(
     for tile in range(gl.program_id(0), tiles, step):
         row = tile // across
         left = tile % across * PIXELS
+        pixel = gl.arange(0, PIXELS, gl.SliceLayout(1, wide))[:, None]
+        channel = gl.arange(0, CHANNELS, gl.SliceLayout(0, wide))[None, :]
+        inside = (left + pixel < width) & (channel >= 0)
+        start = (row.to(gl.int64) * width + left) * CHANNELS
+        offset = pixel * CHANNELS + channel
+        if not FIRST:
+            # Not where it is needed: it comes while the products run.
+            before = gl.load(old_c + start + offset, mask=inside, other=0.0)
         gates = warpgroup_mma_init(gl.zeros([PIXELS, GATES], gl.float32, gates_layout))
         for group in gl.static_range(GROUPS):
             mbarrier.wait(ready.index(group % 3), parity ^ (group // 3))
@@ -135,13 +143,8 @@ def gluon_cell_kernel(
         o = gl.convert_layout(o, wide)
         f = gl.convert_layout(f, wide)
         cell = _sigmoid(i) * _tanh(g)
-        pixel = gl.arange(0, PIXELS, gl.SliceLayout(1, wide))[:, None]
-        channel = gl.arange(0, CHANNELS, gl.SliceLayout(0, wide))[None, :]
-        inside = (left + pixel < width) & (channel >= 0)
-        start = (row.to(gl.int64) * width + left) * CHANNELS
-        offset = pixel * CHANNELS + channel
         if not FIRST:
-            cell += _sigmoid(f) * gl.load(old_c + start + offset, mask=inside, other=0.0)
+            cell += _sigmoid(f) * before
         gl.store(c + start + offset, cell, mask=inside)
         hidden = (_sigmoid(o) * _tanh(cell)).to(kind)
         pixel = gl.arange(0, PIXELS, gl.SliceLayout(1, flat))[:, None]
