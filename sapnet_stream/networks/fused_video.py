@@ -67,35 +67,32 @@ class FusedVideo:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `SAPNetVideo.step`; one frame, N = 1.
 
-        From the second step of a size on, a recorded graph runs. What reads the frame stays
-        outside: a graph would first copy all that comes in.
+        From the second step of a size on, all between the cell and the frame is a recorded graph.
+        A graph copies what comes in, and another step's state may not lie in its memory: what
+        reads the frame and the state stays outside.
         """
-        x = video_input(frame[0], past[0], seen[0], self._dtype)
-        x, h, c = self._network(x, h, c)
-        return video_output(x, frame[0], past[0], STATISTICS)[None], h, c
-
-    def _network(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What is between, recorded or to be recorded."""
         size = h.shape[2], h.shape[3]
+        recording = self._device.type == "cuda" and size == self._size and self._graph is None
         if size != self._size:
-            # Nothing that is under way may need the buffers of the last size.
-            if self._device.type == "cuda":
-                torch.cuda.current_stream(self._device).synchronize()
-            self._size, self._graph = None, None
-            self._tune(*size)
-            self._size = size
-            return self._convolutions(x, h, c)
-        if self._device.type != "cuda":
-            return self._convolutions(x, h, c)
-        if self._graph is None:
-            self._graph = Graph(self._convolutions, (x, h, c))
-        x, h, c = self._graph(x, h, c)
-        # The state outlives the next replay.
-        return x, h.clone(), c.clone()
+            self._begin(*size)
+        x = video_input(frame[0], past[0], seen[0], self._dtype)
+        x, _ = fused_dilated_conv(x, *self._entry, None, None, 1, 0)
+        state = (tensor[0].permute(1, 2, 0) for tensor in (h, c))
+        h, c, sums = conv_lstm_cell(x, *state, *self._gates, self._units.dilations[0])
+        if recording:
+            self._graph = Graph(self._features, (h, sums))
+        (x,) = (self._graph or self._features)(h, sums)
+        output = video_output(x, frame[0], past[0], STATISTICS)
+        return output[None], _planes(h), _planes(c)
 
-    def _tune(self, height: int, width: int) -> None:
-        """Before the first step: another tile rounds sums in another order."""
+    def _begin(self, height: int, width: int) -> None:
+        """Another size."""
         if self._device.type == "cuda":
+            # Nothing that is under way may need the buffers of the last size.
+            torch.cuda.current_stream(self._device).synchronize()
+        self._size, self._graph = None, None
+        if self._device.type == "cuda":
+            # Before the first step: another tile rounds sums in another order.
             size, where = (height, width, self._channels), (self._device, self._dtype)
             dilations = {1, *self._units.dilations}
             for launch in (
@@ -103,15 +100,12 @@ class FusedVideo:
                 *video_launches(*size, *where),
             ):
                 launch.tune()
+        self._size = height, width
 
-    def _convolutions(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """From `video_input`'s result to `video_output`'s argument, and the next state."""
-        x, _ = fused_dilated_conv(x, *self._entry, None, None, 1, 0)
-        state = (tensor[0].permute(1, 2, 0) for tensor in (h, c))
-        first, second, sums = conv_lstm_cell(x, *state, *self._gates, self._units.dilations[0])
-        x = self._units(first, sums)
-        x, _ = fused_dilated_conv(x, *self._exit, None, None, 1, 0, relu=False)
-        return x, _planes(first), _planes(second)
+    def _features(self, h: Tensor, sums: Tensor) -> tuple[Tensor]:
+        """From the cell's results to `video_output`'s argument."""
+        x, _ = fused_dilated_conv(self._units(h, sums), *self._exit, None, None, 1, 0, relu=False)
+        return (x,)
 
 
 def _planes(x: Tensor) -> Tensor:

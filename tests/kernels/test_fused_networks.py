@@ -1,15 +1,19 @@
 """The networks assembled from the ops, against the networks as written."""
 
+from collections.abc import Callable
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor
 
 from sapnet_kernels import launches, tuning
 from sapnet_stream.errors import TooLargeError, UsageError
-from sapnet_stream.networks import SAPNet
+from sapnet_stream.networks import SAPNet, fused_video
 from sapnet_stream.networks.executor import choose_executor
 from sapnet_stream.networks.fused import FusedExecutor
 from sapnet_stream.networks.fused_video import FusedVideo
+from sapnet_stream.networks.graph import Graph
 from sapnet_stream.networks.sapnet import SAPNetConfig
 from sapnet_stream.networks.sapnet_video import SAPNetVideo, SAPNetVideoConfig, look, next_frame
 
@@ -158,6 +162,49 @@ def test_wide_video(device: torch.device) -> None:
     dtype = wide_dtype(device)
     output = video(FusedVideo(network, device=device, dtype=dtype), frames.to(device))
     torch.testing.assert_close(output[0], video(network, frames)[0], atol=TOLERANCES[dtype], rtol=0)
+
+
+class Replayed(Graph):
+    """Stands in for a graph: copies what comes in, and writes to the same memory every time."""
+
+    def __init__(
+        self, function: Callable[..., tuple[Tensor, ...]], inputs: tuple[Tensor, ...]
+    ) -> None:
+        self._function, self._inputs = function, tuple(tensor.clone() for tensor in inputs)
+        self._outputs = function(*inputs)
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        for kept, given in zip(self._inputs, inputs, strict=True):
+            kept.copy_(given)
+        for kept, made in zip(self._outputs, self._function(*self._inputs), strict=True):
+            kept.copy_(made)
+        return self._outputs
+
+    @property
+    def shapes(self) -> list[torch.Size]:
+        return [tensor.shape for tensor in self._inputs]
+
+
+def test_a_step_is_recorded_without_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = SAPNetVideo(SAPNetVideoConfig(dilations=(2,))).eval().requires_grad_(False)
+    plain, recorded = (
+        FusedVideo(network, device=torch.device("cpu"), dtype=torch.float32) for _ in range(2)
+    )
+    monkeypatch.setattr(fused_video, "Graph", Replayed)
+    given = [[torch.rand(1, planes, 2, 2) for planes in (3, 12, 1)] for _ in range(3)]
+    state = plain.initial(2, 2)
+    results: list[tuple[Tensor, ...]] = [(state.h, state.c)]
+    wanted: list[tuple[Tensor, ...]] = [(state.h, state.c)]
+    for frame, past, seen in given:
+        wanted.append(plain.step(frame, past, seen, *wanted[-1][-2:]))
+        results.append(recorded.step(frame, past, seen, *results[-1][-2:]))
+        # A GPU would be asked for tiles before the first step.
+        monkeypatch.setattr(recorded, "_device", SimpleNamespace(type="cuda"))
+    # None is overwritten by a later step.
+    for result, want in zip(results, wanted, strict=True):
+        assert all(torch.equal(*pair) for pair in zip(result, want, strict=True))
+    graph = recorded._graph
+    assert isinstance(graph, Replayed) and graph.shapes == [(1, 1, 32), (1, 9, 32)]
 
 
 def test_convolutions_that_run_are_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
