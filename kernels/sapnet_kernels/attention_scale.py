@@ -14,10 +14,38 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# Values in registers at once: the partials that are added together, times their 9 C columns.
+# Values in registers at once: the partials that are added together, times their 9 C columns; twice
+# as many of the weights.
 _VALUES = 8192
-_ROWS = 32
 _WARPS = 16
+# Rows of A W of which each thread has four values side by side, as of all else: no exchange between
+# threads waits for them.
+_NECK = 4
+
+
+@triton.jit
+def _outputs(
+    heads,
+    heads_bias,
+    expand,
+    first,
+    squeezed,
+    CHANNELS: tl.constexpr,
+    SQUEEZED: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """Of ROWS channels from `first` on: rows of K W, of K b and of B."""
+    channel = first + tl.arange(0, ROWS)
+    column = tl.arange(0, WIDTH)[None, :]
+    narrow = tl.arange(0, SQUEEZED)[None, :]
+    skip = heads + channel[:, None] * (9 * CHANNELS) + column
+    widen = expand + channel[:, None] * squeezed + narrow
+    return (
+        tl.load(skip, mask=column < 9 * CHANNELS, other=0.0),
+        tl.load(heads_bias + channel),
+        tl.load(widen, mask=narrow < squeezed, other=0.0),
+    )
 
 
 @triton.jit(do_not_specialize=["partials", "pixels"])
@@ -37,37 +65,34 @@ def _attention_scale_kernel(
     ROWS: tl.constexpr,
 ):
     # A single program lives by loads in flight: nothing is added across threads before all of
-    # them are on their way.
+    # them are on their way, the weights' before the sums'.
     column = tl.arange(0, WIDTH)[None, :]
     seen = column < 9 * CHANNELS
+    narrow = tl.arange(0, SQUEEZED)
+    real = narrow < squeezed
+    row = CHANNELS + narrow
+    place = row[:, None] * (9 * CHANNELS) + column
+    squeeze = tl.load(heads + place, mask=real[:, None] & seen, other=0.0)
+    neck = tl.load(heads_bias + row, mask=real, other=0.0)
+    skip, b, widen = _outputs(
+        heads, heads_bias, expand, 0, squeezed, CHANNELS, SQUEEZED, WIDTH, ROWS
+    )
+
     total = tl.zeros((PARTIALS, WIDTH), tl.float32)
     for start in tl.range(0, partials, PARTIALS, loop_unroll_factor=4):
         partial = (start + tl.arange(0, PARTIALS))[:, None]
-        real = (partial < partials) & seen
-        total += tl.load(sums + partial * (9 * CHANNELS) + column, mask=real, other=0.0)
+        there = (partial < partials) & seen
+        total += tl.load(sums + partial * (9 * CHANNELS) + column, mask=there, other=0.0)
     mean = (tl.sum(total, axis=0) / pixels)[None, :]
-
-    narrow = tl.arange(0, SQUEEZED)
-    row = CHANNELS + narrow
-    squeeze = tl.load(
-        heads + row[:, None] * (9 * CHANNELS) + column,
-        mask=(narrow < squeezed)[:, None] & seen,
-        other=0.0,
-    )
-    neck = tl.load(heads_bias + row, mask=narrow < squeezed, other=0.0)
     neck = tl.maximum(neck + tl.sum(squeeze * mean, axis=1), 0.0)[None, :]
 
-    for first in tl.range(0, CHANNELS, ROWS):
-        channel = first + tl.arange(0, ROWS)
-        skip = tl.load(heads + channel[:, None] * (9 * CHANNELS) + column, mask=seen, other=0.0)
-        logits = tl.load(heads_bias + channel) + tl.sum(skip * mean, axis=1)
-        widen = tl.load(
-            expand + channel[:, None] * squeezed + narrow[None, :],
-            mask=(narrow < squeezed)[None, :],
-            other=0.0,
-        )
-        logits += tl.sum(widen * neck, axis=1)
-        tl.store(scale + channel, tl.sigmoid(logits))
+    for first in tl.static_range(0, CHANNELS, ROWS):
+        if first > 0:
+            skip, b, widen = _outputs(
+                heads, heads_bias, expand, first, squeezed, CHANNELS, SQUEEZED, WIDTH, ROWS
+            )
+        logits = b + tl.sum(skip * mean, axis=1) + tl.sum(widen * neck, axis=1)
+        tl.store(scale + first + tl.arange(0, ROWS), tl.sigmoid(logits))
 
 
 def launch(sums: Tensor, heads: Tensor, heads_bias: Tensor, expand: Tensor, pixels: int) -> Tensor:
@@ -86,10 +111,10 @@ def launch(sums: Tensor, heads: Tensor, heads_bias: Tensor, expand: Tensor, pixe
             pixels,
             squeezed,
             CHANNELS=channels,
-            SQUEEZED=triton.next_power_of_2(squeezed),
+            SQUEEZED=max(_NECK, triton.next_power_of_2(squeezed)),
             WIDTH=width,
             PARTIALS=_VALUES // width,
-            ROWS=_ROWS,
+            ROWS=2 * _VALUES // width,
             num_warps=_WARPS,
         )
     return scale
