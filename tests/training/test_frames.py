@@ -10,7 +10,7 @@ from sapnet_training import frames
 from sapnet_training.before_after import rgb_frames
 from sapnet_training.clip import write_video
 from sapnet_training.data import read_image
-from sapnet_training.frames import main, rained_on
+from sapnet_training.frames import MASKED, WET, main, rained_on, save
 from sapnet_training.pairs import find_pairs, read_pair
 from sapnet_training.rain import SyntheticRain
 
@@ -52,6 +52,25 @@ def test_it_writes_pairs_of_every_nth_frame(
         assert torch.equal(rainy, read_image(tmp_path / "b" / "rainy" / pair.rainy.name))
 
 
+@pytest.mark.parametrize("preset", WET)
+def test_every_frame_of_every_rain_is_rainy(
+    preset: str, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = []
+    if preset in MASKED:
+        streaks = torch.randint(0, 256, (3, 90, 90), generator=torch.Generator().manual_seed(0))
+        save(tmp_path / "masks" / "m.png", streaks.byte())
+        masks = ["--masks", str(tmp_path / "masks")]
+    assert run(monkeypatch, str(video), str(tmp_path / "out"), "--rain", preset, *masks) == 0
+    added = [
+        rainy.float() - clean
+        for rainy, clean in (read_pair(pair).chunk(2) for pair in find_pairs("out", tmp_path))
+    ]
+    assert len(added) == 6
+    assert all(image.abs().mean() > 0.5 for image in added)
+    assert len({image.numpy().tobytes() for image in added}) == 6  # it falls
+
+
 def test_rain_goes_on_through_a_clip_and_differs_in_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -86,6 +105,10 @@ def test_rain_begins_anew_where_a_video_changes_its_size() -> None:
         (["none.mp4", "out"], "none.mp4"),
         (["none.mp4", "out", "--every", "0"], "--every must be at least 1"),
         (["VIDEO", "VIDEO"], "cannot write"),
+        (["VIDEO", "out", "--rain", "light"], "name a folder of them with --masks"),
+        (["VIDEO", "out", "--rain", "heavy"], "name a folder of them with --masks"),
+        (["VIDEO", "out", "--rain", "drizzle", "--masks", "m"], "--masks is for --rain curtain"),
+        (["VIDEO", "out", "--rain", "light", "--masks", "m"], "m is no folder"),
     ],
 )
 def test_mistakes_are_one_sentence(

@@ -165,6 +165,19 @@ def test_presets_and_shares_are_checked() -> None:
         SyntheticRain({"hail": 1.0})
     with pytest.raises(UsageError, match="shares"):
         SyntheticRain({"dry": 0.0})
+    with pytest.raises(UsageError, match="'light' is drawn from masks"):
+        SyntheticRain({"drizzle": 1.0, "light": 1.0})
+
+
+def test_masks_of_a_clip_keep_their_direction_and_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(rain_presets.PRESETS, "here", RainPreset(masks=(1, 1), mask_gain=(1, 1)))
+    mask = (torch.eye(32) * 255).to(torch.uint8)[None]
+    rainy, _ = SyntheticRain({"here": 1.0}, mask).fall(torch.zeros(6, 4, 3, 32, 32), seeded())
+    grey = rainy[:, :, 0]
+    assert (grey.sum((2, 3)) == 32).all()
+    down = (grey[..., 1:, 1:] * grey[..., :-1, :-1]).sum((2, 3)) > 15
+    assert (down == down[:, :1]).all() and 0 < down[:, 0].sum() < 6
+    assert all(len({frame.numpy().tobytes() for frame in clip}) > 1 for clip in grey)
 
 
 def test_the_clip_is_the_same_every_time_and_its_clean_twin_has_no_rain(tmp_path: Path) -> None:

@@ -19,9 +19,14 @@ from sapnet_training.picture_file import save_picture
 from sapnet_training.rain import SyntheticRain
 from sapnet_training.rain_presets import PRESETS
 from sapnet_training.seeds import seeded
+from sapnet_training.training_images import read_masks
 
 CLIP = 25
 """Frames that rain falls through; then it draws its strength and direction anew."""
+
+WET = sorted(set(PRESETS) - {"dry"})
+MASKED = [name for name in WET if PRESETS[name].masks[1] >= 1]
+"""Those drawn from masks, in whole or in part."""
 
 
 def rained_on(
@@ -53,7 +58,28 @@ def save(path: Path, image: Tensor) -> None:
     save_picture(Image.fromarray(image.permute(1, 2, 0).numpy()), path)
 
 
-def write_frames(video: Path, folder: Path, every: int, preset: str | None, seed: int) -> int:
+def chosen_rain(preset: str | None, masks: Path | None) -> SyntheticRain | None:
+    """What `--rain` and `--masks` ask for.
+
+    Raises:
+        InputError: a mask cannot be read.
+        UsageError: one of the two without the other.
+    """
+    if masks is not None and preset not in MASKED:
+        raise UsageError(f"--masks is for --rain {', '.join(MASKED)}: leave it out")
+    if preset is None:
+        return None
+    if preset in MASKED and masks is None:
+        raise UsageError(
+            f"--rain {preset} is drawn from rendered streaks: name a folder of them with --masks, "
+            f"or take {', '.join(name for name in WET if name not in MASKED)}"
+        )
+    return SyntheticRain({preset: 1.0}, None if masks is None else read_masks(masks))
+
+
+def write_frames(
+    video: Path, folder: Path, every: int, rain: SyntheticRain | None, seed: int
+) -> int:
     """A PNG in `clean/` for every Nth frame, named by its number; with rain in `rainy/` too.
 
     Returns:
@@ -62,7 +88,7 @@ def write_frames(video: Path, folder: Path, every: int, preset: str | None, seed
     Raises:
         InputError: the video cannot be read.
         OutputError: a file cannot be written, or the folder has frames.
-        UsageError: `every` is below 1, or no such preset.
+        UsageError: `every` is below 1.
     """
     if every < 1:
         raise UsageError(f"--every must be at least 1, got {every}")
@@ -71,12 +97,12 @@ def write_frames(video: Path, folder: Path, every: int, preset: str | None, seed
             raise OutputError(f"{made} exists and may hold other frames: name another folder")
     kept = islice(rgb_frames(video), 0, None, every)
     count = 0
-    if preset is None:
+    if rain is None:
         for frame in kept:
             save(folder / "clean" / f"{count * every:05}.png", frame)
             count += 1
         return count
-    for rainy, clean in rained_on(kept, SyntheticRain({preset: 1.0}), seed):
+    for rainy, clean in rained_on(kept, rain, seed):
         name = f"{count * every:05}.png"
         save(folder / "rainy" / name, rainy)
         save(folder / "clean" / name, clean)
@@ -90,10 +116,14 @@ def main() -> None:
     parser.add_argument("video", type=Path, metavar="VIDEO")
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth frame")
-    parser.add_argument("--rain", choices=sorted(PRESETS), help="default: none")
+    parser.add_argument("--rain", choices=WET, help="default: none")
+    parser.add_argument(
+        "--masks", type=Path, metavar="FOLDER", help=f"rendered streaks, for {', '.join(MASKED)}"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    count = write_frames(options.video, options.folder, options.every, options.rain, options.seed)
+    rain = chosen_rain(options.rain, options.masks)
+    count = write_frames(options.video, options.folder, options.every, rain, options.seed)
     print(f"{count} frames in {options.folder}")
 
 

@@ -9,8 +9,7 @@ from sapnet_training.backbone import NAMES
 from sapnet_training.config import TrainConfig
 from sapnet_training.perceptual_similarity import SMALLEST_PX, TRUNKS
 from sapnet_training.phases import Phase, check_starts, phase_at, scaled_phases
-from sapnet_training.rain import SyntheticRain
-from sapnet_training.rain_presets import PRESETS
+from sapnet_training.rain import check_mixture
 
 STAGES = SAPNetConfig().stages
 
@@ -30,7 +29,7 @@ class ImageConfig(TrainConfig):
 
     Attributes:
         phases: by ascending `start`, the first 0.
-        rain: preset name to share of the samples, see `rain.PRESETS`.
+        rain: preset name to share of the samples, see `rain_presets.PRESETS`.
         pairs: share of the samples that are pairs of `pair_sets`.
         ssim: weight of 1 - SSIM.
         l1: weight of the mean absolute error.
@@ -79,10 +78,7 @@ class ImageConfig(TrainConfig):
             raise UsageError("pairs above 0 needs pair_sets")
         if len(self.dilations) != 5 or min(self.dilations) < 1:
             raise UsageError(f"dilations must be five numbers >= 1, got {self.dilations}")
-        SyntheticRain(self.rain)  # says what is wrong with the mixture
-        for name in self.rain if not self.masks else ():
-            if PRESETS[name].masks[0] >= 1:
-                raise UsageError(f"the rain {name!r} is drawn from masks: name a folder of them")
+        check_mixture(self.rain, masked=bool(self.masks))
         self._check_losses()
 
     def _check_losses(self) -> None:

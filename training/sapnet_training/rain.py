@@ -1,7 +1,8 @@
 """Synthetic rain on photographs and on consecutive frames.
 
 Rain is a grey layer of streaks over the scene, as in the benchmarks this is measured on
-(rainy - clean in RainTrainH has no colour and is never negative):
+(rainy - clean in RainTrainH has no colour and is never negative; here, where a preset has them,
+spray darkens what is brighter than it, and compression may darken a pixel beside a streak):
 `rainy = clean + streaks · (1 - opacity · clean)`. Streaks are drops convolved with a line
 (the path a drop falls during the exposure), or rendered streak masks (Garg and Nayar 2006).
 
@@ -61,6 +62,25 @@ class _Draw:
         return (torch.arange(columns, device=self.device) < self.field(name, 1).floor()).float()
 
 
+def check_mixture(mixture: dict[str, float], *, masked: bool) -> None:
+    """Make sure that it rains.
+
+    Args:
+        mixture: preset name to its share of the samples.
+        masked: whether rendered streaks are at hand.
+
+    Raises:
+        UsageError: an unknown preset, no share above zero, or a preset without the masks it needs.
+    """
+    for name in mixture:
+        if name not in PRESETS:
+            raise UsageError(f"rain preset {name!r} is none of {', '.join(PRESETS)}")
+        if not masked and PRESETS[name].needs_masks:
+            raise UsageError(f"the rain {name!r} is drawn from masks: name a folder of them")
+    if not mixture or min(mixture.values()) < 0 or sum(mixture.values()) <= 0:
+        raise UsageError(f"rain mixture needs shares >= 0 and one above, got {mixture}")
+
+
 class SyntheticRain:
     """Rain from a weighted mixture of presets, the same for the same generator state.
 
@@ -69,15 +89,11 @@ class SyntheticRain:
         masks: rendered streaks, [M, H, W] uint8, or None.
 
     Raises:
-        UsageError: an unknown preset, or no share above zero.
+        UsageError: see `check_mixture`.
     """
 
     def __init__(self, mixture: dict[str, float], masks: Tensor | None = None) -> None:
-        unknown = sorted(set(mixture) - set(PRESETS))
-        if unknown:
-            raise UsageError(f"rain preset {unknown[0]!r} is none of {', '.join(PRESETS)}")
-        if not mixture or min(mixture.values()) < 0 or sum(mixture.values()) <= 0:
-            raise UsageError(f"rain mixture needs shares >= 0 and one above, got {mixture}")
+        check_mixture(mixture, masked=masks is not None)
         chosen = [PRESETS[name] for name in mixture]
         self._layers = max(int(preset.layers[1]) for preset in chosen)
         self._mask_count = max(int(preset.masks[1]) for preset in chosen)
@@ -103,7 +119,10 @@ class SyntheticRain:
         return rainy[:, 0], target[:, 0]
 
     def fall(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The same on N clips of T consecutive frames, [N, T, 3, H, W]: the drops fall on."""
+        """The same on N clips of T consecutive frames, [N, T, 3, H, W]: the drops fall on.
+
+        Masks keep their direction and strength, and change their place from frame to frame.
+        """
         n, frames, _, height, width = clean.shape
         draw = _Draw(self._shares, self._ranges, n, generator)
         streaks = self._streaks(draw, frames, height, width)[:, :, None]
@@ -121,11 +140,14 @@ class SyntheticRain:
         streaks = torch.zeros(draw.n, frames, height, width, device=draw.device)
         if self._layers:
             streaks += self._drops(draw, frames, height, width)
-        if self._mask_count and self._masks is not None and frames == 1:
+        if self._mask_count and self._masks is not None:
             choice = draw.uniform(draw.n, self._mask_count, 4)
             gain = draw.field("mask_gain", self._mask_count) * draw.first("masks", self._mask_count)
-            parts = mask_parts(self._masks, choice, height, width)
-            streaks += (parts * gain[..., None, None]).sum(1, keepdim=True)
+            for frame in range(frames):
+                if frame:  # drops too fast to be followed: another place of the same mask
+                    choice[..., 1:3] = draw.uniform(draw.n, self._mask_count, 2)
+                parts = mask_parts(self._masks, choice, height, width)
+                streaks[:, frame] += (parts * gain[..., None, None]).sum(1)
         return streaks.clamp(0, 1)
 
     def _drops(self, draw: _Draw, frames: int, height: int, width: int) -> Tensor:

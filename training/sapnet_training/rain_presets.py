@@ -47,6 +47,11 @@ class RainPreset:
     grain: Range = (0, 0)
     jpeg: Range = (101, 101)
 
+    @property
+    def needs_masks(self) -> bool:
+        """Whether some of its samples have no rain without them."""
+        return self.masks[0] >= 1
+
 
 PRESETS = {
     "dry": RainPreset(grain=(0, 0.01)),

@@ -30,7 +30,7 @@ class Validation:
         crops = torch.stack([_centre(image, side) for image in shown])
         self._device = torch.device(device)
         self._sets = {}
-        kinds = [k for k in KINDS if images.masks is not None or PRESETS[k].masks[0] < 1]
+        kinds = [k for k in KINDS if images.masks is not None or not PRESETS[k].needs_masks]
         for kind in kinds:
             rain = SyntheticRain({kind: 1.0}, images.masks)
             self._sets[kind] = rain(crops.float() / 255, seeded("validation", kind))
