@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from sapnet_stream.errors import InputError
-from sapnet_training.data import image_files, image_size, read_image
+from sapnet_training.data import check_consecutive, image_files, image_size, read_image
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
@@ -38,3 +38,15 @@ def test_what_is_no_folder_of_images_is_one_sentence(tmp_path: Path) -> None:
             image_files(tmp_path / name)
     with pytest.raises(InputError, match="has no PNG or JPEG images"):
         image_files(tmp_path)
+
+
+@pytest.mark.parametrize("names", ["1 2 3", "f5 f10 f15", "0 33 67 100", "a b", "r-1x2 r-2x2"])
+def test_frames_of_a_regular_stride_are_consecutive(names: str) -> None:
+    check_consecutive([Path(f"{name}.png") for name in names.split()])
+
+
+@pytest.mark.parametrize("names", ["1 2 4", "a_1 a_2 b_1 b_2", "5 10 15 25"])
+def test_gaps_between_frames_are_told(names: str) -> None:
+    files = [Path(f"{name}.png") for name in names.split()]
+    with pytest.raises(InputError, match=r"\.png does not follow .*: give consecutive frames"):
+        check_consecutive(files)

@@ -24,7 +24,7 @@ def random_image(seed: int, height: int = 40, width: int = 48) -> Tensor:
 
 
 def save_image(path: Path, image: Tensor) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
 
 
@@ -132,6 +132,27 @@ def test_command_asks_vision_networks(
         (row,) = read_csv(tmp_path / f"{name}.csv")
         assert row["rainy"] == "1.0000"
         assert float(row["sapnet"]) > 0.5
+
+
+def test_images_of_several_videos_have_names_of_their_own(
+    weights: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for video in ("a1", "a2"):
+        for kind in ("Rain", "GT"):
+            save_image(tmp_path / "nturain" / f"{video}_{kind}" / "00001.jpg", random_image(1))
+    options = ["--data", str(tmp_path / "nturain"), "--weights", weights[0], "--stages", "1"]
+    options += ["--csv", str(tmp_path), "--sheets", str(tmp_path / "sheets")]
+    assert run(monkeypatch, *options) == 0
+    names = [row["image"] for row in read_csv(tmp_path / "scores.csv")]
+    assert names[::3] == ["a1_Rain/00001", "a2_Rain/00001"]
+    assert len(list((tmp_path / "sheets").rglob("*.png"))) == 2
+
+
+def test_of_a_video_network_it_is_said_that_it_remembers_nothing(
+    folders: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--data", folders, "--weights", "sapnet_video", "--every", "3") == 0
+    assert "| sapnet_video, single images, rounded " in capsys.readouterr().out
 
 
 def test_every_nth_pair(folders: str) -> None:

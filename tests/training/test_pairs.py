@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from sapnet_stream.errors import InputError
-from sapnet_training.pairs import find_pairs, read_pair
+from sapnet_training.pairs import Pair, find_pairs, pair_names, read_pair
 
 
 def draw(root: Path, *names: str, size: tuple[int, int] = (8, 8)) -> None:
@@ -97,3 +97,13 @@ def test_pairs_of_two_sizes_and_odd_halves_are_named(tmp_path: Path) -> None:
     draw(tmp_path, "odd/1.png", size=(7, 8))
     with pytest.raises(InputError, match=r"1\.png is 7 pixels wide"):
         find_pairs("halves:odd", tmp_path)
+
+
+def test_names_tell_pairs_apart() -> None:
+    def names(*rainy: str) -> list[str]:
+        return pair_names([Pair(Path(name), Path("clean.png")) for name in rainy])
+
+    assert names("rain/1.png", "rain/2.png") == ["1", "2"]
+    assert names("a1_Rain/1.jpg", "a2_Rain/1.jpg") == ["a1_Rain/1", "a2_Rain/1"]
+    assert names("rain/1.png", "rain/1.jpg") == ["1.png", "1.jpg"]
+    assert names("list/../wet/1.png", "list/1.png") == ["wet/1", "list/1"]

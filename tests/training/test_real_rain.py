@@ -8,7 +8,15 @@ from PIL import Image
 from torch import Tensor
 
 from sapnet_stream.errors import InputError
-from sapnet_training.real_rain import MARGIN_PX, main, real_rain, without_repeats
+from sapnet_stream.networks.weights import load_video_network
+from sapnet_training.real_rain import (
+    MARGIN_PX,
+    main,
+    real_rain,
+    table,
+    without_repeats,
+)
+from sapnet_training.video_derainer import derainer
 
 HEIGHT, WIDTH = 144, 168
 INNER = (HEIGHT - 2 * MARGIN_PX) * (WIDTH - 2 * MARGIN_PX)
@@ -87,6 +95,34 @@ def test_command_prints_a_table_and_writes_a_sheet(
     assert [cell.strip() for cell in line.split("|")[3:5]] == ["100%", "1.000"]
     with Image.open(tmp_path / "sheet" / "s.jpg") as sheet:
         assert sheet.size == (2 * WIDTH + 4, 2 * HEIGHT + 16)
+
+
+def test_a_network_for_videos_has_its_memory(
+    rainy: Tensor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for number, frame in enumerate(rainy[:3]):
+        Image.fromarray(frame.permute(1, 2, 0).numpy()).save(tmp_path / f"{number}.png")
+    monkeypatch.setattr(sys, "argv", ["real_rain", str(tmp_path), "--weights", "sapnet_video"])
+    assert main() == 0
+    derained = torch.stack(list(derainer(load_video_network())(rainy[:3])))
+    want = table({"rainy": rainy[:3], "sapnet_video": derained})
+    assert capsys.readouterr().out.endswith(f"{want}\n")
+
+
+def test_a_gap_between_frames_is_one_sentence(
+    rainy: Tensor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for number in (1, 2, 4):
+        Image.fromarray(rainy[0].permute(1, 2, 0).numpy()).save(tmp_path / f"{number}.png")
+    monkeypatch.setattr(sys, "argv", ["real_rain", str(tmp_path)])
+    assert main() == 3
+    assert "4.png does not follow 2.png" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,16 @@ def test_a_table_of_no_frames_is_refused_before_frames_are_derained(
     assert "--first must be 1 to 1, got 9" in capsys.readouterr().err
 
 
+def test_a_gap_between_frames_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(tmp_path / "rainy", frames(4))
+    (folder / "001.png").unlink()
+    monkeypatch.setattr(sys, "argv", ["x", "video", "--data", str(folder), "--first", "1"])
+    assert main() == 3
+    assert "002.png does not follow 000.png" in capsys.readouterr().err
+
+
 def test_without_its_memory_a_network_knows_no_past(idle: Path) -> None:
     network = load_video_network(idle)
     bias = network.conv.bias

@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from torch import Tensor
 
-from sapnet_training.derainer import Derained
+from sapnet_training.derainer import RAINY, Derained
 from sapnet_training.table import Row, markdown
 
 Prediction = TypeVar("Prediction")
@@ -22,7 +22,6 @@ Evidence = TypeVar("Evidence")
 
 DRAWS = 1000
 PER_CENT = 95
-RAINY = "rainy"
 
 
 class Task(Protocol[Prediction, Evidence]):

@@ -3,8 +3,11 @@
 Shapes: H height, W width; images are [3, H, W].
 """
 
+import re
 import struct
 import zlib
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +68,36 @@ def image_files(folder: Path) -> list[Path]:
     if not files:
         raise InputError(f"{folder} has no PNG or JPEG images")
     return sorted(files, key=lambda p: (len(p.name), p.name))
+
+
+def read_frames(files: Sequence[Path]) -> list[Tensor]:
+    """The frames of one video, [3, H, W] uint8 RGB each.
+
+    Raises:
+        InputError: see `read_image`, or they differ in size.
+    """
+    frames = [read_image(path) for path in files]
+    if any(frame.shape != frames[0].shape for frame in frames):
+        raise InputError(f"the frames in {files[0].parent} differ in size: give those of one video")
+    return frames
+
+
+def check_consecutive(files: Sequence[Path]) -> None:
+    """Make sure that no frame is missing, by the last number in each name.
+
+    Every second or fifth frame will do, and names without numbers are believed.
+
+    Raises:
+        InputError: numbers are left out, or begin again.
+    """
+    numbers = [int(found[-1]) for path in files if (found := re.findall(r"\d+", path.stem))]
+    steps = [after - before for before, after in pairwise(numbers)]
+    usual = min((step for step in steps if step > 0), default=0)
+    if not usual or len(numbers) < len(files):
+        return
+    for (before, after), step in zip(pairwise(files), steps, strict=True):
+        if not 0 < step < 2 * usual:
+            raise InputError(
+                f"{after} does not follow {before.name}, and what passes between frames is "
+                "measured: give consecutive frames of one video"
+            )

@@ -4,7 +4,7 @@ Shapes: images are [3, H, W].
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +12,22 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.engine import checked_device
+from sapnet_stream.errors import UsageError
 from sapnet_stream.networks.executor import choose_executor, default_dtype
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import find_weights, load_either
-from sapnet_training.pairs import Pair, read_pair
+from sapnet_training.pairs import Pair, pair_names, read_pair
+
+RAINY = "rainy"
+"""What the input is called beside the derainers' names."""
 
 
 class Derainer:
     """A checkpoint on a device.
 
     Args:
-        source: see `find_weights`; its stem is the name.
+        source: see `find_weights`; its stem is the name, and of a network for videos it is said
+            that every image is the first of a video to it.
         device: "cpu", "cuda"; None takes a GPU if there is one.
         dtype: of the arithmetic; None takes the product's for the device.
         stages: default all.
@@ -40,10 +45,11 @@ class Derainer:
         dtype: torch.dtype | None = None,
         stages: int | None = None,
     ) -> None:
-        self.name = find_weights(source).stem
+        path = find_weights(source)
         self.device = checked_device(device)
-        network = load_either(find_weights(source))
+        network = load_either(path)
         video = isinstance(network, SAPNetVideo)
+        self.name = f"{path.stem}, single images" if video else path.stem
         dtype = dtype or default_dtype(self.device, video=video)
         self._executor = choose_executor(
             network,
@@ -77,22 +83,37 @@ class Derained:
     seconds: dict[str, float]
 
     def images(self) -> dict[str, Tensor]:
-        """ "rainy", and every output rounded to uint8."""
+        """RAINY, and every output rounded to uint8."""
         outputs = {name: output.round().byte() for name, output in self.outputs.items()}
-        return {"rainy": self.rainy, **outputs}
+        return {RAINY: self.rainy, **outputs}
 
 
-def derain_pairs(derainers: Sequence[Derainer], pairs: Iterable[Pair]) -> Iterator[Derained]:
+def told_apart(sources: Sequence[str | Path | None]) -> list[str]:
+    """The names of checkpoints, see `find_weights`.
+
+    Raises:
+        UsageError: two have one name, or one that of the input.
+        WeightsError: there is no such file.
+    """
+    names = [find_weights(source).stem for source in sources]
+    if len({*names, RAINY}) <= len(names):
+        raise UsageError(
+            f"--weights are told apart by their names, and from {RAINY!r}: got {', '.join(names)}"
+        )
+    return names
+
+
+def derain_pairs(derainers: Sequence[Derainer], pairs: Sequence[Pair]) -> Iterator[Derained]:
     """Pair after pair, derained by all.
 
     Raises:
         InputError: an image is unreadable, or a pair differs in size.
     """
-    for pair in pairs:
+    for name, pair in zip(pair_names(pairs), pairs, strict=True):
         rainy, clean = read_pair(pair).chunk(2)
         outputs, seconds = {}, {}
         for derainer in derainers:
             began = time.monotonic()
             outputs[derainer.name] = derainer(rainy)
             seconds[derainer.name] = time.monotonic() - began
-        yield Derained(pair.rainy.stem, rainy, clean, outputs, seconds)
+        yield Derained(name, rainy, clean, outputs, seconds)

@@ -20,7 +20,7 @@ from sapnet_training import video_evaluate
 from sapnet_training.agreement import Agreement
 from sapnet_training.command import command
 from sapnet_training.data import image_size
-from sapnet_training.derainer import Derained, Derainer, derain_pairs
+from sapnet_training.derainer import Derained, Derainer, derain_pairs, told_apart
 from sapnet_training.detection import Detection, Detector, FastestDet, TorchvisionDetector
 from sapnet_training.looks import look
 from sapnet_training.pairs import Pair, find_pairs
@@ -83,15 +83,12 @@ def chosen_derainers(options: argparse.Namespace) -> list[Derainer]:
         UsageError: two have one name, or see `Derainer`.
         WeightsError: a checkpoint cannot be used.
     """
-    dtype = DTYPES.get(options.dtype)
-    derainers = [
+    sources, dtype = options.weights or [None], DTYPES.get(options.dtype)
+    told_apart(sources)
+    return [
         Derainer(source, device=options.device, dtype=dtype, stages=options.stages)
-        for source in options.weights or [None]
+        for source in sources
     ]
-    names = [derainer.name for derainer in derainers]
-    if len(set(names)) < len(names):
-        raise UsageError(f"--weights are told apart by their names, got {', '.join(names)}")
-    return derainers
 
 
 def chosen_measure(task: str, options: argparse.Namespace) -> Measure:
@@ -141,8 +138,8 @@ def evaluate(
         InputError: an image is unreadable, or a pair differs in size.
         OutputError: a sheet cannot be written.
     """
-    shown = track(pairs, "evaluating", console=Console(stderr=True), transient=True)
-    for pair in derain_pairs(derainers, shown):
+    derained, console = derain_pairs(derainers, pairs), Console(stderr=True)
+    for pair in track(derained, "evaluating", len(pairs), console=console, transient=True):
         for measure in measures:
             pictures = measure.add(pair)
             if sheets is not None:
@@ -182,7 +179,8 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sapnet-eval",
-        description="Evaluates checkpoints on pairs of images; `sapnet-eval video` on videos.",
+        description="Evaluates checkpoints on pairs of images, each by itself; `sapnet-eval video` "
+        "on the frames of a video, of which the network for videos remembers those before.",
     )
     parser.add_argument(
         "--weights", nargs="+", metavar="NAME_OR_PATH", help="default: the bundled ones"

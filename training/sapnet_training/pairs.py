@@ -15,8 +15,9 @@ A pair is found by its names, whatever the set is called:
 | NTURain, a folder per video | a1_Rain/00001.jpg | a1_GT/00001.jpg |
 """
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +120,15 @@ def read_pair(pair: Pair) -> Tensor:
     if rainy.shape != clean.shape:
         raise InputError(f"{pair.rainy} and {pair.clean} differ in size")
     return torch.cat((rainy, clean))
+
+
+def pair_names(pairs: Sequence[Pair]) -> list[str]:
+    """Of the rainy files below the folder that all are in: "00001", or "a1_Rain/00001"."""
+    paths = [Path(os.path.abspath(pair.rainy)) for pair in pairs]
+    folder = os.path.commonpath([path.parent for path in paths])
+    files = [path.relative_to(folder) for path in paths]
+    names = [file.with_suffix("").as_posix() for file in files]
+    return names if len(set(names)) == len(names) else [file.as_posix() for file in files]
 
 
 def _scene(path: Path, patterns: tuple[str, ...]) -> str:

@@ -21,11 +21,13 @@ from rich.progress import track
 from torch import Tensor
 
 from sapnet_stream.errors import InputError, UsageError
+from sapnet_stream.networks.weights import find_weights, load_either
 from sapnet_training.command import command
-from sapnet_training.data import image_files, read_image
-from sapnet_training.derainer import Derainer
+from sapnet_training.data import check_consecutive, image_files, read_frames
+from sapnet_training.derainer import RAINY, told_apart
 from sapnet_training.sheet import write_sheet
 from sapnet_training.table import markdown
+from sapnet_training.video_derainer import VideoDerainer, derainer
 
 REACH_PX = 2
 MARGIN_PX = 48
@@ -145,12 +147,12 @@ def without_repeats(frames: Tensor) -> Tensor:
     return frames[torch.cat((torch.tensor([True]), changes >= REPEATED))]
 
 
-def derained_clips(derainers: list[Derainer], frames: Tensor) -> dict[str, Tensor]:
-    """ "rainy", and the clip [T, 3, H, W] uint8 as every derainer leaves it."""
-    clips = {"rainy": frames}
-    for derainer in derainers:
-        shown = track(frames, derainer.name, console=Console(stderr=True), transient=True)
-        clips[derainer.name] = torch.stack([derainer(f).round().byte() for f in shown])
+def derained_clips(derainers: dict[str, VideoDerainer], frames: Tensor) -> dict[str, Tensor]:
+    """RAINY, and the clip [T, 3, H, W] uint8 as every derainer leaves it."""
+    clips = {RAINY: frames}
+    for name, video in derainers.items():
+        shown = track(frames, name, console=Console(stderr=True), transient=True)
+        clips[name] = torch.stack(list(video(shown)))
     return clips
 
 
@@ -172,13 +174,14 @@ def run(options: argparse.Namespace) -> str:
     """What the command does; the text it prints."""
     if options.frames is not None and options.frames < 1:
         raise UsageError(f"--frames must be 1 or more, got {options.frames}")
-    images = [read_image(path) for path in image_files(options.folder)[: options.frames]]
-    if any(image.shape != images[0].shape for image in images):
-        raise InputError(f"the frames in {options.folder} differ in size: give those of one video")
-    frames = without_repeats(torch.stack(images))
-    derainers = [Derainer(source) for source in options.weights or [None]]
-    if len({derainer.name for derainer in derainers}) < len(derainers):
-        raise UsageError("--weights are told apart by their names, two have one")
+    files = image_files(options.folder)[: options.frames]
+    check_consecutive(files)
+    frames = without_repeats(torch.stack(read_frames(files)))
+    sources = options.weights or [None]
+    derainers = {
+        name: derainer(load_either(find_weights(source)))
+        for name, source in zip(told_apart(sources), sources, strict=True)
+    }
     clips = derained_clips(derainers, frames)
     if options.sheet is not None:
         first = (len(frames) - SHOWN) // 2

@@ -5,7 +5,7 @@ with a memory, and medians over time.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -14,9 +14,10 @@ from torch import Tensor
 from sapnet_stream.errors import InputError, UsageError
 from sapnet_stream.networks.executor import DTYPES
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
-from sapnet_stream.networks.weights import VIDEO_NAME, find_weights, load_either
+from sapnet_stream.networks.weights import VIDEO_NAME, load_either
 from sapnet_training.chart import Box, draw_chart
-from sapnet_training.data import image_files, read_image
+from sapnet_training.data import check_consecutive, image_files, read_frames
+from sapnet_training.derainer import RAINY, told_apart
 from sapnet_training.looks import look
 from sapnet_training.pairs import match
 from sapnet_training.picture_file import save_picture
@@ -28,7 +29,6 @@ from sapnet_training.video_scores import Record, means, static_scores, video_sco
 
 Scored = dict[str, list[Record]]
 """Frame by frame, by what derained them."""
-RAINY = "rainy"
 CHART_PX = (900, 420)
 
 
@@ -43,11 +43,9 @@ def chosen_derainers(options: argparse.Namespace) -> dict[str, VideoDerainer]:
         raise UsageError(f"--medians must be of 1 frame or more, got {min(options.medians)}")
     chosen: dict[str, VideoDerainer] = {RAINY: iter}
     chosen |= {f"median of {count}": median_of(count) for count in options.medians}
-    for source in options.weights:
-        network, name = load_either(source), find_weights(source).stem
-        if name in chosen:
-            raise UsageError(f"--weights are told apart by their names, got {name} twice")
-        dtype = DTYPES.get(options.dtype)
+    dtype = DTYPES.get(options.dtype)
+    for name, source in zip(told_apart(options.weights), options.weights, strict=True):
+        network = load_either(source)
         chosen[name] = derainer(network, dtype)
         if options.forget and isinstance(network, SAPNetVideo):
             chosen[f"{name}, no memory"] = derainer(network, dtype, forget=True)
@@ -70,8 +68,9 @@ def on_folders(options: argparse.Namespace, chosen: dict[str, VideoDerainer]) ->
     files = files[: options.last]
     if options.first > len(files):
         raise UsageError(f"--first must be 1 to {len(files)}, got {options.first}")
-    frames = _frames(files)
-    wanted = _frames(targets[: options.last]) if targets else None
+    check_consecutive(files)
+    frames = read_frames(files)
+    wanted = read_frames(targets[: options.last]) if targets else None
     if wanted and wanted[0].shape != frames[0].shape:
         raise InputError(f"the frames in {rainy} and {clean} differ in size")
     scored: Scored = {}
@@ -166,13 +165,6 @@ def parser() -> argparse.ArgumentParser:
     add("--chart", type=Path, metavar="PNG", help="PSNR over frames")
     add("--sheets", type=Path, metavar="FOLDER", help="a picture of every frame")
     return made
-
-
-def _frames(files: Sequence[Path]) -> list[Tensor]:
-    frames = [read_image(path) for path in files]
-    if any(frame.shape != frames[0].shape for frame in frames):
-        raise InputError(f"the frames in {files[0].parent} differ in size")
-    return frames
 
 
 def _lines(scored: Scored) -> tuple[list[str], Iterator[tuple[object, ...]]]:
