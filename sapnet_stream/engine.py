@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.errors import UsageError
-from sapnet_stream.networks.executor import Executor, Remembering, choose_executor, default_dtype
+from sapnet_stream.networks.executor import (
+    DTYPES,
+    Executor,
+    Remembering,
+    choose_executor,
+    default_dtype,
+)
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.networks.weights import DEFAULT_NAME, load_network, tensors_sha256
@@ -31,8 +37,8 @@ class DerainEngine:
         network: a `SAPNet`, or a `SAPNetVideo` for videos; None is the bundled `SAPNet`,
             whatever $SAPNET_WEIGHTS says, which is for `Models` and the programs.
         device: "cpu", "cuda", "cuda:1"; None takes a GPU if there is one.
-        dtype: of the arithmetic; None takes the fastest that cannot be told from float32 by
-            eye, see `default_dtype`.
+        dtype: of the arithmetic, one of `DTYPES`; None takes the fastest that cannot be told
+            from float32 by eye, see `default_dtype`.
         stages: how often a `SAPNet` looks at each picture, 1 to 6; fewer is faster.
         strength: 1 removes all the rain the network sees, 0 returns the input.
         memory_bytes: what one picture may use; None takes what the machine has.
@@ -45,7 +51,7 @@ class DerainEngine:
         slots: the frames that are under way.
 
     Raises:
-        UsageError: there is no such device, or a number is out of range.
+        UsageError: there is no such device or dtype, or a number is out of range.
         WeightsError: the bundled weights are damaged.
     """
 
@@ -64,6 +70,9 @@ class DerainEngine:
             raise UsageError(f"--strength must be 0 to 1, got {strength:g}")
         if memory_bytes is not None and memory_bytes <= 0:
             raise UsageError(f"--memory must be more than 0, got {memory_bytes / 2**30:g} GiB")
+        if dtype is not None and dtype not in DTYPES.values():
+            known = ", ".join(f"torch.{name}" for name in DTYPES)
+            raise UsageError(f"dtype must be one of {known}, got {dtype!r}")
         self.device = checked_device(device)
         self.strength = strength
         if executor is None:
@@ -97,19 +106,21 @@ class DerainEngine:
         """Derain RGB pictures.
 
         Args:
-            image: [N, 3, H, W] in [0, 1], any device and floating dtype, any H, W >= 1.
+            image: [N, 3, H, W] in [0, 1], any device and floating dtype, any N, H, W >= 1.
 
         Returns:
             The same shape, dtype and device, in [0, 1].
 
         Raises:
-            UsageError: another shape or an integer dtype.
+            UsageError: another shape, an integer dtype, or no pixel.
         """
         if image.dim() != 4 or image.shape[1] != 3 or not image.is_floating_point():
             raise UsageError(
                 f"a tensor must be floating point [N, 3, H, W] in [0, 1], "
                 f"got {image.dtype} {tuple(image.shape)}"
             )
+        if not image.numel():
+            raise UsageError(f"a tensor must have pixels, got {tuple(image.shape)}")
         rgb = image.to(self.device, torch.float32)
         with self.slots.device.between(), enough_memory(self.device, *image.shape[2:]):
             difference = change(rgb, self.executor(rgb), self.strength)
@@ -119,7 +130,7 @@ class DerainEngine:
         """Derain one RGB picture, [H, W, 3] uint8 in and out.
 
         Raises:
-            UsageError: another shape or dtype.
+            UsageError: another shape or dtype, or no pixel.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise UsageError(f"an image must be uint8 [H, W, 3], got {image.dtype} {image.shape}")

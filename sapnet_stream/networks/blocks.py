@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from sapnet_stream.errors import UsageError
 
 Convolution = Literal["full", "separable", "split"]
+MOST_DILATION = 256
+"""Pixels, far beyond what helps: a convolution pads its input by as many."""
 
 
 def check_units(channels: int, reduction: int, dilations: tuple[int, ...]) -> None:
@@ -19,12 +21,19 @@ def check_units(channels: int, reduction: int, dilations: tuple[int, ...]) -> No
     Raises:
         UsageError: they cannot.
     """
+    if not all(type(value) is int for value in (channels, reduction, *dilations)):
+        raise UsageError(
+            "channels, reduction and dilations must be whole numbers, "
+            f"got {channels!r}, {reduction!r} and {dilations!r}"
+        )
+    if reduction < 1:
+        raise UsageError(f"reduction must be 1 or more, got {reduction}")
     if channels < reduction or channels % 2:
         raise UsageError(
             f"channels must be even and at least reduction={reduction}, got {channels}"
         )
-    if not dilations or min(dilations) < 1:
-        raise UsageError(f"dilations must be 1 or more, got {dilations}")
+    if not dilations or min(dilations) < 1 or max(dilations) > MOST_DILATION:
+        raise UsageError(f"dilations must be 1 to {MOST_DILATION}, got {dilations}")
 
 
 class DilatedConv(nn.Conv2d):

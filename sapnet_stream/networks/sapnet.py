@@ -43,8 +43,8 @@ class SAPNetConfig:
         # A checkpoint's metadata is JSON, which has lists only.
         object.__setattr__(self, "dilations", tuple(self.dilations))
         check_units(self.channels, self.reduction, self.dilations)
-        if self.stages < 1:
-            raise UsageError(f"stages must be 1 or more, got {self.stages}")
+        if type(self.stages) is not int or self.stages < 1:
+            raise UsageError(f"stages must be 1 or more, got {self.stages!r}")
         if self.convolution not in ("full", "separable", "split"):
             raise UsageError(
                 f"convolution must be full, separable or split, got {self.convolution!r}"
@@ -123,6 +123,6 @@ def checked_stages(stages: int | None, most: int) -> int:
     """`stages` if it is in 1..most, `most` for None; anything else is a `UsageError`."""
     if stages is None:
         return most
-    if not 1 <= stages <= most:
-        raise UsageError(f"stages must be 1 to {most}, got {stages}")
+    if type(stages) is not int or not 1 <= stages <= most:
+        raise UsageError(f"stages must be 1 to {most}, got {stages!r}")
     return stages

@@ -88,6 +88,18 @@ def test_wrong_images_are_refused(shape: tuple[int, ...]) -> None:
         DerainEngine(executor=Darker()).image(np.zeros(shape, np.uint8))
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 0, 5), (1, 3, 5, 0), (0, 3, 5, 5)])
+def test_pictures_without_pixels_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match="must have pixels"):
+        DerainEngine(executor=Darker()).tensor(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int32, "float32"])
+def test_another_dtype_names_those_there_are(dtype: torch.dtype) -> None:
+    with pytest.raises(UsageError, match=r"must be one of torch\.float32, .*, got"):
+        DerainEngine(SAPNet(), device="cpu", dtype=dtype)
+
+
 @pytest.mark.parametrize("device", ["cuda:99", "tpu", "meta", ""])
 def test_a_missing_device_names_the_ones_there(device: str) -> None:
     with pytest.raises(UsageError, match="cpu"):

@@ -105,8 +105,14 @@ def test_ablations_run_and_their_dense_form_is_equal(config: SAPNetConfig) -> No
     ("wrong", "names"),
     [
         ({"channels": 8}, "channels"),
+        ({"channels": 32.0}, "channels, reduction and dilations must be whole numbers"),
+        ({"reduction": 0}, "reduction must be 1 or more"),
+        ({"reduction": -1}, "reduction must be 1 or more"),
         ({"stages": 0}, "stages"),
+        ({"stages": 1.5}, "stages"),
         ({"dilations": ()}, "dilations"),
+        ({"dilations": (1.5,)}, "dilations must be whole numbers"),
+        ({"dilations": (10**12,)}, "dilations must be 1 to 256"),
         ({"convolution": "winograd"}, "winograd"),
     ],
 )
