@@ -93,6 +93,14 @@ def test_verdicts() -> None:
     assert agreement.findings() == observed(rows).findings(), "the bootstrap is seeded"
 
 
+def test_nothing_in_the_clean_images_is_no_verdict() -> None:
+    agreement = Agreement(Brightness())
+    black = Derained("black", level(1).byte(), level(0).byte(), {"net": level(2)}, {"net": 0.1})
+    agreement.add(black)
+    message = "share: nothing was found in the clean images to agree with"
+    assert agreement.table() == agreement.summary() == message
+
+
 def test_rows_leave_out_what_has_no_score() -> None:
     agreement = observed([{"rainy": 50.0, "net": 80.0}])
     agreement.add(

@@ -67,7 +67,9 @@ def test_overrides_win_and_are_yaml(tmp_path: Path) -> None:
         ({"dilations": [1, 2]}, "dilations must be five numbers"),
         ({"dilations": [1, 2, 4, 8, 0.5]}, "each of dilations must be int"),
         ({"dilations": 2}, "dilations must be a list"),
-        ({"dilations": [0, 1, 2, 4, 8]}, "dilations must be five numbers"),
+        ({"dilations": [0, 1, 2, 4, 8]}, "dilations must be 1 to 256"),
+        ({"dilations": [1, 2, 4, 8, 10**12]}, "dilations must be 1 to 256"),
+        ({"rain": {1: 0.5, "foo": 0.5}}, "rain must map names to values"),
         ({"rain": {"light": "much"}}, "rain of light must be a finite number, got 'much'"),
         ({"rain": {"nice": 1.0}}, "rain preset 'nice' is none of"),
         ({"masks": "", "rain": {"medium": 1}}, "the rain 'medium' is drawn from masks"),
@@ -79,6 +81,10 @@ def test_overrides_win_and_are_yaml(tmp_path: Path) -> None:
         ({"warmup": -1}, "warmup must be 0 or more"),
         ({"memory_gib": -1}, "memory_gib must be 0 or more"),
         ({"seed": 2**64}, "seed must fit into 64 bits"),
+        ({"steps": 10**400}, "steps must fit into 64 bits"),
+        ({"threads": 99999999999}, "threads must be at most 1024"),
+        ({"photographs": []}, "photographs must name a folder"),
+        ({"schedule": "steps", "milestones": [5, -1]}, "milestones must be 0 or more"),
         ({"phases": [{"start": 0, "batch": 1, "patch": 16, "stages": 7}]}, "stages of 1 to 6"),
         ({"rain": "light"}, "rain must map names"),
         ({"precision": "bf16"}, "precision must be float32 or"),
@@ -107,6 +113,11 @@ def test_what_cannot_be_read_as_a_recipe_is_one_sentence(tmp_path: Path) -> None
     recipe.write_text("steps: 3\nphases: [1\n")
     with pytest.raises(UsageError, match=r"no YAML from line 3 on: expected ',' or '\]'"):
         load_config(recipe)
+    for value, problem in (("[1, 2", "expected ',' or ']'"), ("2024-13-01", "month must be")):
+        recipe.write_text("seed: 1")
+        with pytest.raises(UsageError, match=r"of 'steps=.* is no YAML: ") as refused:
+            load_config(recipe, [f"steps={value}"])
+        assert problem in str(refused.value) and "unicode string" not in str(refused.value)
     recipe.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="no YAML"):
         load_config(recipe)

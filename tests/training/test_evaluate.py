@@ -181,6 +181,8 @@ def test_table_is_markdown_in_columns(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--data", "folder"], "folder is no folder of images"),
+        (["--data", ""], "'' names no pairs: give a folder, or RAINY:CLEAN"),
+        (["--data", "folder:"], "'folder:' names no pairs"),
         (["--data", "a:b", "--every", "0"], "--every must be at least 1"),
         (["--data", "PAIRS", "--task", "smell"], "--task smell is none of pixels, detection"),
         (["--data", "PAIRS", "--task", "pixels=x"], "--task pixels=x is none of"),

@@ -151,7 +151,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(
 ) -> None:
     (tmp_path / "run").touch()
     assert own() == 4
-    assert f"{tmp_path / 'run'} cannot be written" in capsys.readouterr().err
+    assert f"{tmp_path / 'run'} is a file: --out names a folder" in capsys.readouterr().err
 
 
 def test_a_stop_before_the_first_step_is_one_sentence(
@@ -168,3 +168,10 @@ def test_a_stop_before_the_first_step_is_one_sentence(
 @pytest.mark.parametrize("limit", ["--max-minutes", "--budget-minutes"])
 def test_a_limit_of_no_time_is_refused(own: Callable[..., int], limit: str) -> None:
     assert own(limit, "0") == own(limit, "nan") == 2
+
+
+def test_a_budget_without_an_end_is_refused(
+    own: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert own("--budget-minutes", "inf") == own("--budget-minutes", "1e300") == 2
+    assert "at most 525600, a year, got inf" in capsys.readouterr().err

@@ -96,9 +96,11 @@ def test_a_folder_is_scored_frame_by_frame(
     names = [line.split("|")[1].strip() for line in table]
     assert names[1:5] == ["-" * len("idle, no memory"), "rainy", "idle", "idle, no memory"]
     assert all(want in line for line in table[2:5])
+    seconds = [cell.strip() for cell in table[0].split("|")].index("seconds")
+    assert [line.split("|")[seconds].strip() != "" for line in table[2:5]] == [False, True, True]
     lines = (tmp_path / "out.csv").read_text().splitlines()
     assert len(lines) == 5
-    assert lines[0].startswith("frame,rainy seconds,rainy psnr,rainy ssim,rainy flicker,idle ")
+    assert lines[0].startswith("frame,rainy psnr,rainy ssim,rainy flicker,idle seconds,")
     assert len(list((tmp_path / "sheets").iterdir())) == 4
     with Image.open(tmp_path / "chart.png") as chart:
         assert len(chart.convert("RGB").getcolors(1 << 16) or ()) > 2
@@ -124,6 +126,8 @@ def test_networks_without_a_memory_are_scored_beside(
         [],
         ["--static", "--data", "a:b"],
         ["--data", "nowhere"],
+        ["--data", ""],
+        ["--data", ":nowhere"],
         ["--data", "nowhere", "--chart", "x.png"],
         ["--weights", "nowhere", "--static"],
         ["--weights", "sapnet", "sapnet", "--static"],
@@ -159,7 +163,7 @@ def test_a_table_of_no_frames_is_refused_before_frames_are_derained(
     (tmp_path / "1.png").write_bytes(b"nobody reads it")
     monkeypatch.setattr(sys, "argv", ["x", "video", "--data", str(tmp_path)])
     assert main() == 2
-    assert "--first must be 1 to 1, got 9" in capsys.readouterr().err
+    assert "begins at frame 9 and there are 1: give --first 1 to 1" in capsys.readouterr().err
 
 
 def test_a_gap_between_frames_is_one_sentence(

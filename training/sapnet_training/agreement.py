@@ -128,8 +128,14 @@ class Agreement(Generic[Prediction, Evidence]):
             for method in self._evidence
         ]
 
+    @property
+    def _without_truth(self) -> bool:
+        return all(math.isnan(self._task.score(each)) for each in self._evidence.values())
+
     def table(self) -> str:
         """Agreement and gain with their intervals, and the verdict."""
+        if self._without_truth:
+            return self.summary()
         lines = [(f.method, f.score.text(), f.gain.text("+"), f.verdict) for f in self.findings()]
         lines[0] = (*lines[0][:2], "-", "-")
         interval = f"({PER_CENT} % interval)"
@@ -138,6 +144,8 @@ class Agreement(Generic[Prediction, Evidence]):
 
     def summary(self) -> str:
         """Every method's agreement in a few words."""
+        if self._without_truth:
+            return f"{self._task.measure}: nothing was found in the clean images to agree with"
         scores = (self._task.score(each) for each in self._evidence.values())
         pairs = zip(self._evidence, scores, strict=True)
         return f"{self._task.measure} " + ", ".join(f"{name} {s:.3f}" for name, s in pairs)

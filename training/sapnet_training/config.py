@@ -17,6 +17,7 @@ from sapnet_stream.errors import UsageError
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("cosine", "steps")
 PRECISIONS = ("float32", "bfloat16", "float16")
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,13 @@ class TrainConfig:
         self.check_positive("steps", "shards", "learning_rate", "clip", "threads")
         self.check_positive("save_minutes", "validate", "most_skipped")
         self.check_not_negative("workers", "warmup", "weight_decay", "memory_gib")
-        if not -(2**63) <= self.seed < 2**63:
-            raise UsageError(f"seed must fit into 64 bits, got {self.seed}")
+        for name in ("threads", "workers"):
+            if getattr(self, name) > MOST_THREADS:
+                raise UsageError(
+                    f"{name} must be at most {MOST_THREADS}, got {getattr(self, name)}"
+                )
+        if not self.photographs:
+            raise UsageError("photographs must name a folder or more")
         for name in ("hold", "floor", "ema", "gamma"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} must be in [0, 1], got {getattr(self, name)}")
@@ -98,6 +104,8 @@ class TrainConfig:
         self.check_choice("precision", PRECISIONS)
         if (self.schedule == "steps") != bool(self.milestones):
             raise UsageError("milestones and schedule: steps need each other")
+        if min(self.milestones, default=0) < 0:
+            raise UsageError(f"milestones must be 0 or more, got {self.milestones}")
 
     def check_positive(self, *names: str) -> None:
         """Raises UsageError for a value that is not above 0."""
@@ -146,28 +154,32 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
         UsageError: missing or unreadable file, YAML error, or an override without "=".
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UsageError(f"there is no recipe at {path}") from None
     except OSError as error:
         raise UsageError(f"the recipe {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f" from line {mark.line + 1} on"
-        raise UsageError(
-            f"{path} is no YAML{where}: {getattr(error, 'problem', None) or error}"
-        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no YAML: {error}") from error
+    values = _yaml(text, f"{path}")
     if not isinstance(values, dict):
         raise UsageError(f"{path} must be a mapping of keys to values")
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
             raise UsageError(f"an override is key=value, got {override!r}")
-        try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"the value of {override!r} is no YAML: {error}") from error
+        values[key] = _yaml(value, f"the value of {override!r}")
     return values
+
+
+def _yaml(text: str, what: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" from line {mark.line + 1} on" if mark is not None and "\n" in text else ""
+        problem = getattr(error, "problem", None) or error
+        raise UsageError(f"{what} is no YAML{where}: {problem}") from error
 
 
 def _typed(kind: type, values: Mapping[str, Any], owner: str) -> dict[str, Any]:
@@ -187,7 +199,7 @@ def _value(kind: Any, value: Any, key: str) -> Any:
             raise UsageError(f"{key} must be a list, got {value!r}")
         return tuple(_value(get_args(kind)[0], item, f"each of {key}") for item in value)
     if get_origin(kind) is dict:
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
             raise UsageError(f"{key} must map names to values, got {value!r}")
         return {
             name: _value(get_args(kind)[1], item, f"{key} of {name}")
@@ -202,6 +214,8 @@ def _value(kind: Any, value: Any, key: str) -> Any:
         return _number(value, key)
     if type(value) is not kind:
         raise UsageError(f"{key} must be {kind.__name__}, got {value!r}")
+    if kind is int and not -(2**63) <= value < 2**63:
+        raise UsageError(f"{key} must fit into 64 bits, got {value}")
     return value
 
 

@@ -72,7 +72,9 @@ class FastestDet:
             self._session = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
             )
-        except (Fail, InvalidProtobuf, NoSuchFile) as error:
+        except NoSuchFile:
+            raise WeightsError(f"there is no file {path}: give FastestDet as .onnx") from None
+        except (Fail, InvalidProtobuf) as error:
             raise WeightsError(f"{path} is not a usable ONNX model: {error}") from error
         self._input = self._session.get_inputs()[0]
 

@@ -76,8 +76,9 @@ class ImageConfig(TrainConfig):
             raise UsageError(f"pairs must be in [0, 1], got {self.pairs}")
         if self.pairs and not self.pair_sets:
             raise UsageError("pairs above 0 needs pair_sets")
-        if len(self.dilations) != 5 or min(self.dilations) < 1:
-            raise UsageError(f"dilations must be five numbers >= 1, got {self.dilations}")
+        if len(self.dilations) != 5:
+            raise UsageError(f"dilations must be five numbers, got {self.dilations}")
+        SAPNetConfig(dilations=self.dilations)  # says what is wrong with them
         check_mixture(self.rain, masked=bool(self.masks))
         self._check_losses()
 

@@ -56,6 +56,8 @@ def find_pairs(source: str, root: Path) -> list[Pair]:
     Raises:
         InputError: no such folder, no known layout, or a file without its twin; it is named.
     """
+    if not all(source.split(":")):
+        raise InputError(f"{source!r} names no pairs: give a folder, or RAINY:CLEAN")
     if source.startswith(HALVES):
         return _halves(root / source.removeprefix(HALVES))
     rainy, colon, clean = source.partition(":")

@@ -27,11 +27,13 @@ def claimed(out: Path) -> Iterator[None]:
     """Makes the folder, and keeps other runs out of it meanwhile.
 
     Raises:
-        OutputError: it cannot be made, or another run writes into it.
+        OutputError: it cannot be made, is a file, or another run writes into it.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
         folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    except FileExistsError:
+        raise OutputError(f"{out} is a file: --out names a folder") from None
     except OSError as error:
         raise write_failure(out, error) from error
     try:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from sapnet_stream.errors import WeightsError
 from sapnet_training.espnet import CLASSES, ESPNet
@@ -43,9 +43,18 @@ class StreetSegmenter:
         self._network = ESPNet().eval()
         try:
             state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise WeightsError(f"there is no file {path}: give ESPNet as .pth") from None
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            raise WeightsError(
+                f"{path} is not a checkpoint of ESPNet: it has no tensors"
+            ) from error
+        try:
             self._network.load_state_dict(state)
-        except (OSError, RuntimeError, pickle.UnpicklingError, TypeError) as error:
-            raise WeightsError(f"{path} is not a checkpoint of ESPNet: {error}") from error
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise WeightsError(
+                f"{path} is not a checkpoint of ESPNet: {_differing(self._network, state)}"
+            ) from error
         self._mean, self._deviation = (
             torch.tensor(values).view(3, 1, 1) for values in (self.MEAN, self.DEVIATION)
         )
@@ -59,6 +68,15 @@ class StreetSegmenter:
         bgr = F.interpolate(bgr, size, mode="bilinear", antialias=True)
         labels: Tensor = self._network(bgr)[0].argmax(0)
         return labels
+
+
+def _differing(network: nn.Module, state: Any) -> str:
+    own, given = (
+        {str(name): getattr(value, "shape", None) for name, value in tensors.items()}
+        for tensors in (network.state_dict(), state if isinstance(state, dict) else {})
+    )
+    names = [name for name in {**own, **given} if own.get(name) != given.get(name)]
+    return f"{len(names)} tensors differ in name or shape, {', '.join(names[:3])} among them"
 
 
 class TorchvisionSegmenter:

@@ -25,6 +25,8 @@ from sapnet_training.run import Run, steps_within
 from sapnet_training.run_folder import check_new, check_resumable, claimed
 from sapnet_training.trainer import Trainer
 
+YEAR_MINUTES = 365 * 24 * 60
+
 
 def data_folder() -> Path:
     """`$SAPNET_DATA`."""
@@ -37,10 +39,13 @@ def data_folder() -> Path:
 def run(options: argparse.Namespace, began: float) -> None:
     """What the command does; `began` is when, on the monotonic clock."""
     config = load_config(options.config, options.overrides)
-    for name in ("max_minutes", "budget_minutes"):
-        minutes = getattr(options, name)
-        if minutes is not None and not minutes > 0:
-            raise UsageError(f"--{name.replace('_', '-')} must be above 0, got {minutes}")
+    if not options.max_minutes > 0:
+        raise UsageError(f"--max-minutes must be above 0, got {options.max_minutes}")
+    if options.budget_minutes is not None and not 0 < options.budget_minutes <= YEAR_MINUTES:
+        raise UsageError(
+            f"--budget-minutes must be above 0 and at most {YEAR_MINUTES}, a year, "
+            f"got {options.budget_minutes}"
+        )
     if not options.resume:
         check_new(options.out)
     elif options.start is not None:

@@ -67,7 +67,10 @@ def on_folders(options: argparse.Namespace, chosen: dict[str, VideoDerainer]) ->
         files, targets = [p.rainy for p in pairs], [p.clean for p in pairs]
     files = files[: options.last]
     if options.first > len(files):
-        raise UsageError(f"--first must be 1 to {len(files)}, got {options.first}")
+        raise UsageError(
+            f"the table begins at frame {options.first} and there are {len(files)}: "
+            f"give --first 1 to {len(files)}"
+        )
     check_consecutive(files)
     frames = read_frames(files)
     wanted = read_frames(targets[: options.last]) if targets else None
@@ -79,6 +82,8 @@ def on_folders(options: argparse.Namespace, chosen: dict[str, VideoDerainer]) ->
         scored[name], outputs = video_scores(video(frames), frames, wanted)
         if options.sheets is not None:
             pictures[name] = outputs
+    for record in scored[RAINY]:  # took no time
+        del record["seconds"]
     if options.sheets is not None:
         pictures |= {"clean": wanted} if wanted else {}
         for number, file in enumerate(files):
@@ -114,8 +119,10 @@ def run(options: argparse.Namespace) -> str:
     Raises:
         SapnetError: one sentence.
     """
-    if options.static == bool(options.data):
+    if options.static == (options.data is not None):
         raise UsageError("give either --data or --static")
+    if options.data is not None and not all(options.data.split(":")):
+        raise UsageError(f"--data is RAINY or RAINY:CLEAN, two folders, got {options.data!r}")
     if options.static and (options.sheets or options.last is not None):
         raise UsageError("--sheets and --last are for --data")
     if options.first < 1 or (options.static and options.first > FRAMES):
