@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Protocol
+from typing import TypeAlias
 
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import UsageError
@@ -13,36 +13,10 @@ from sapnet_stream.live.fleet import WaysOf
 from sapnet_stream.live.ladder import Derain, Way
 from sapnet_stream.live.shared_engine import SharedEngine
 from sapnet_stream.live.smaller import at_half_size
-from sapnet_stream.video.frame import Frame
+
+Engine: TypeAlias = DerainEngine | SharedEngine
 
 FEWER_STAGES = (3, 2, 1)
-
-
-class Stream(Protocol):
-    """Derains the frames of one video; see `DerainStream`."""
-
-    def frame(self, frame: Frame) -> Frame:
-        """Derain the next one."""
-        ...
-
-
-class Engine(Protocol):
-    """What is needed of a `DerainEngine`.
-
-    Attributes:
-        description: for people.
-        past_frames: how many frames before a frame may matter to it.
-    """
-
-    @property
-    def description(self) -> str: ...
-
-    @property
-    def past_frames(self) -> int: ...
-
-    def stream(self) -> Stream:
-        """A video of its own."""
-        ...
 
 
 def ways(
