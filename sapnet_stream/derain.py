@@ -169,6 +169,7 @@ def derain_video(
 
     Raises:
         InputError: the file is missing, unreadable, or has no video.
+        TooLargeError: its pictures do not fit into the memory allowed.
     """
     with VideoDecoder(Path(source)) as decoder, closing(decoder.frames()) as frames:
         yield from (engine or DerainEngine(Models().network("video"))).frames(frames)

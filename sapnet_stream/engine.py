@@ -94,6 +94,7 @@ class DerainEngine:
             self.description = executor.name
         self.executor = executor
         self.slots = Slots(Cuda(self.device) if self.device.type == "cuda" else Host())
+        self._fitting: tuple[int, int] | None = None
         self.identity = {
             "the network": self.description,
             "the device": _device_name(self.device),
@@ -145,7 +146,9 @@ class DerainEngine:
 
     def stream(self) -> DerainStream:
         """Derain a video of its own, frame after frame."""
-        return DerainStream(self.executor, self.device, self.strength, self.slots)
+        return DerainStream(
+            self.executor, self.device, self.strength, self.slots, self._check_another
+        )
 
     def frame(self, frame: Frame) -> Frame:
         """Derain a frame that has no past; see `DerainStream`."""
@@ -172,6 +175,12 @@ class DerainEngine:
             TooLargeError: naming the bytes such a picture needs.
         """
         self.executor.check_memory(height, width)
+        self._fitting = height, width
+
+    def _check_another(self, height: int, width: int) -> None:
+        """Not the same size again: what the executor holds for it would count as taken."""
+        if self._fitting != (height, width):
+            self.check_memory(height, width)
 
 
 def _device_name(device: torch.device) -> str:

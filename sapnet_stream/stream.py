@@ -34,14 +34,23 @@ class DerainStream:
         device: where.
         strength: 1 removes all the rain the network sees, 0 nothing.
         slots: of the device; all streams of an executor share them.
+        check_memory: given the height and width of each picture that follows one of another size;
+            may refuse it.
     """
 
     def __init__(
-        self, executor: Executor, device: torch.device, strength: float, slots: Slots
+        self,
+        executor: Executor,
+        device: torch.device,
+        strength: float,
+        slots: Slots,
+        check_memory: Callable[[int, int], None],
     ) -> None:
         self._executor, self._device, self._strength = executor, device, strength
         self._slots = slots
-        # By field and size: in mixed material whole frames and fields take turns.
+        self._check_memory = check_memory
+        self._size = (0, 0)
+        # Of that, by field and its size: in mixed material whole frames and fields take turns.
         self._streams: dict[tuple[int, int, int], VideoStream] = {}
 
     def frame(self, frame: Frame) -> Frame:
@@ -53,7 +62,11 @@ class DerainStream:
 
         On a GPU the frames before may be under way still, and its samples are read by now; on
         a CPU it is done. What is returned waits for the derained frame.
+
+        Raises:
+            TooLargeError: pictures of this size do not fit; nothing was begun.
         """
+        self._look_at_size(frame)
         fields = enumerate(split_fields(frame))
         started = [self._start(field, number) for number, field in fields]
         return lambda: weave_fields(tuple(finish() for finish in started))
@@ -70,10 +83,20 @@ class DerainStream:
         earliest = begin - WARM_UP_SECONDS
         frames = [frame for frame in past if frame.pts * frame.time_base >= earliest]
         for frame in frames[:-STEPS_TO_WARM_UP]:
+            self._look_at_size(frame)
             for number, field in enumerate(split_fields(frame)):
                 self._slots.device.run("up", None, partial(self._remember, field, number))
         for frame in frames[-STEPS_TO_WARM_UP:]:
             self.start(frame)
+
+    def _look_at_size(self, frame: Frame) -> None:
+        size = frame.orientation.size(frame.height, frame.width)
+        # Those that do not remember look for themselves.
+        if isinstance(self._executor, Remembering) and size != self._size:
+            # A video that changes its size again and again would fill the memory.
+            self._streams.clear()
+            self._check_memory(*size)
+            self._size = size
 
     @torch.no_grad()
     def _start(self, frame: Frame, number: int) -> Finish[Frame]:

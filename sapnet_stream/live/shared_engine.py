@@ -46,7 +46,7 @@ class SharedEngine:
 
 
 class SharedStream:
-    """One video; a size has a memory of its own."""
+    """One video; whole frames and fields of a size have a memory each, and another size none."""
 
     def __init__(self, begin: Callable[[Size], DerainStream]) -> None:
         self._begin = begin
@@ -57,6 +57,8 @@ class SharedStream:
         # Fields are derained one by one, and a turned picture upright.
         height, width = frame.orientation.size(frame.height, frame.width)
         size = height, width, frame.interlaced
+        if not all(each[:2] == size[:2] for each in self._streams):
+            self._streams.clear()
         if size not in self._streams:
             self._streams[size] = self._begin(size)
         return self._streams[size].frame(frame)

@@ -1,5 +1,6 @@
 """A network with a memory sees each video's frames in order, and those before a part."""
 
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -15,6 +16,7 @@ from sapnet_stream.derain import count_parts, derain_file, derain_part, derain_v
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import TooLargeError, UsageError
 from sapnet_stream.job import Job
+from sapnet_stream.live.shared_engine import SharedEngine
 from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.preview import preview
 from sapnet_stream.video.codec import EncoderSettings
@@ -61,6 +63,7 @@ class Watching:
 
     def __init__(self) -> None:
         self.eyes: list[Eye] = []
+        self.sizes: list[tuple[int, int]] = []
 
     def __call__(self, image: Tensor) -> Tensor:
         return image.clone()
@@ -71,6 +74,7 @@ class Watching:
 
     def check_memory(self, height: int, width: int) -> None:
         """Everything fits."""
+        self.sizes.append((height, width))
 
 
 @pytest.fixture
@@ -233,6 +237,46 @@ def test_a_frame_that_does_not_fit_is_refused_before_it_is_seen() -> None:
     engine.check_memory(16, 16)
     with pytest.raises(TooLargeError, match="640x480 frame needs"):
         engine.check_memory(480, 640)
+
+
+def test_each_new_size_is_looked_at_and_a_refused_one_spoils_nothing(make_clip: Make) -> None:
+    small = frames_of(make_clip("a.mkv", size=(32, 24), ticks=range(2)))
+    source = make_clip("b.mkv", size=(64, 48), ticks=range(1))
+    engine = DerainEngine(SAPNetVideo(), memory_bytes=2**20)
+    stream = engine.stream()
+    stream.frame(small[0])
+    with pytest.raises(TooLargeError, match="64x48 frame needs"):
+        stream.frame(frames_of(source)[0])
+    stream.frame(small[1])
+    with pytest.raises(TooLargeError, match="64x48 frame needs"):
+        next(derain_video(source, engine))
+
+
+def test_a_size_that_fits_is_looked_at_once(steps: Callable[..., Path]) -> None:
+    watching = Watching()
+    engine = DerainEngine(executor=watching)
+    for frame in frames_of(steps(2)) * 2:
+        engine.frame(frame)
+    assert len(watching.sizes) == 1
+
+
+def test_of_a_video_that_changes_its_size_one_memory_is_kept(make_clip: Make) -> None:
+    eyes: list[weakref.ref[Eye]] = []
+
+    class Forgetting(Watching):
+        def stream(self) -> Eye:
+            eye = Eye()
+            eyes.append(weakref.ref(eye))
+            return eye
+
+    sizes = [(32, 24), (64, 48), (48, 32)]
+    clips = [make_clip(f"{w}.mkv", size=(w, h), ticks=range(1)) for w, h in sizes]
+    stream = SharedEngine(lambda: DerainEngine(executor=Forgetting())).stream()
+    for frame in [frames_of(clip)[0] for clip in clips]:
+        # Between whole pictures and fields nothing is forgotten.
+        for interlaced in (False, True):
+            stream.frame(replace(frame, interlaced=interlaced))
+    assert [eye() is not None for eye in eyes] == [False] * 6 + [True] * 3
 
 
 def test_the_lead_is_read_but_its_damage_is_not_counted(make_clip: Make) -> None:

@@ -20,6 +20,7 @@ from sapnet_stream.live.ladder import Way
 from sapnet_stream.live.metrics import metrics_of
 from sapnet_stream.live.program import Program
 from sapnet_stream.live.redact import Redactor
+from sapnet_stream.networks.sapnet_video import SAPNetVideo
 from sapnet_stream.video.frame import Frame
 from tests.stream.live.job import Nothing
 from tests.stream.live.loopback import Camera, Refuser
@@ -27,6 +28,7 @@ from tests.stream.live.loopback import Camera, Refuser
 Eventually = Callable[..., None]
 Entries = Callable[[str], dict[str, Entry]]
 ENGINE = DerainEngine(executor=Nothing())
+TIGHT = DerainEngine(SAPNetVideo(), memory_bytes=2**20)
 
 
 @pytest.fixture
@@ -37,14 +39,14 @@ def said() -> io.StringIO:
 
 @pytest.fixture
 def fleet(said: io.StringIO) -> Iterator[Fleet]:
-    """Cameras derained by a network that changes nothing; one called "broken" stumbles."""
+    """Cameras derained by a network that changes nothing; of "large" and "broken" by none."""
 
     def stumble(_: Frame) -> Frame:
         raise RuntimeError("rtsp://joe:pass-word@cam/x")
 
     def ways_of(entry: Entry) -> list[Way]:
-        broken = entry.settings.name == "broken"
-        return [Way("nothing", lambda: stumble if broken else ENGINE.frame)]
+        special = {"broken": stumble, "large": TIGHT.frame}
+        return [Way("nothing", lambda: special.get(entry.settings.name, ENGINE.frame))]
 
     made = Fleet(ways_of, Console(Redactor(), "text", file=said))
     with closing(made):
@@ -121,19 +123,21 @@ def test_cameras_that_fail_are_told_by_name_and_the_others_go_on(
         line("patient", refused),
         line("refused", refused, persist="false"),
         line("broken", camera.url("camera.mp4")),
+        line("large", camera.url("camera.mp4")),
     ]
     fleet.want(entries("".join(lines)))
-    eventually(lambda: fleet.step() and [s.state for s in fleet.statuses].count("ended") == 2)
+    eventually(lambda: fleet.step() and [s.state for s in fleet.statuses].count("ended") == 3)
     text = said.getvalue()
     assert "sapnet-stream: refused: rtsp://127.0.0.1" in text and "password is wrong" in text
     assert "sapnet-stream: broken: RuntimeError at test_fleet.py:" in text
+    assert "sapnet-stream: large: a 64x48 frame needs" in text and "Traceback" not in text
     assert "pass-word" not in text
     states = dict(zip(fleet.views, (s.state for s in fleet.statuses), strict=True))
     assert (states["refused"], states["broken"]) == ("ended", "ended")
     eventually(lambda: fleet.statuses[1].state == "backing-off")
     frames = fleet.statuses[0].frames_out
     eventually(lambda: fleet.step() and fleet.statuses[0].frames_out > frames + 10)
-    assert fleet.exit_status == 3
+    assert fleet.exit_status == 6
     # They begin again when the file is read again.
     fleet.want(entries("".join(lines)))
     eventually(lambda: fleet.step() and said.getvalue().count("refused: rtsp://") == 2)
