@@ -103,6 +103,14 @@ class Pipeline:
         """End all stages at their next wait; safe from any thread, any number of times."""
         self.cancellation.cancel()
 
+    def fail(self, error: Exception, where: str) -> None:
+        """End all stages; `run` raises the first error, with a note that names where it was."""
+        with self.cancellation.condition:
+            if self._error is None:
+                error.add_note(f"in {where}")
+                self._error = error
+        self.cancel()
+
     def _join(self) -> None:
         for thread in self._threads:
             while thread.ident is not None and thread.is_alive():
@@ -147,17 +155,10 @@ class Pipeline:
         except Cancelled:
             self.cancel()
         except Exception as error:  # noqa: BLE001 - kept, noted, and raised by run()
-            self._fail(error, stats.name)
+            self.fail(error, f"stage {stats.name}")
         finally:
             stats.input_wait_seconds = source.get_wait_seconds if source else 0.0
             stats.output_wait_seconds = output.put_wait_seconds if output else 0.0
             stats.busy_seconds = (
                 time.perf_counter() - began - stats.input_wait_seconds - stats.output_wait_seconds
             )
-
-    def _fail(self, error: Exception, stage: str) -> None:
-        with self.cancellation.condition:
-            if self._error is None:
-                error.add_note(f"in stage {stage}")
-                self._error = error
-        self.cancel()

@@ -230,6 +230,12 @@ class Camera:
             queue.close()
 
     def _tick(self, over: threading.Event) -> None:
+        try:
+            self._watch(over)
+        except Exception as error:  # noqa: BLE001 - raised by run()
+            self._pipeline.fail(error, "the status")
+
+    def _watch(self, over: threading.Event) -> None:
         announced, stuck = False, list[str]()
         while not over.wait(TICK_SECONDS):
             before, stuck = stuck, self._stuck

@@ -1,7 +1,7 @@
 """One connection to a stream, as it is seen from this side of the pipe."""
 
-import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +45,8 @@ class Pipe:
 class Connection:
     """One stretch of a stream, from connecting to the end of that connection.
 
-    Two threads use the container: one reads packets, one decodes them. Closing takes both.
+    Two threads use the container, one to read packets and one to decode them. It is closed when
+    the last who had this has let go of it, be it a packet that nobody decoded.
 
     Args:
         number: 0 for the first.
@@ -69,18 +70,11 @@ class Connection:
             options=NO_PROBE,
             hwaccel=None if hardware is None else hardware.settings(),
         )
+        # Left open, it and its streams keep each other until Python's collector comes by.
+        weakref.finalize(self, container.close)
         self.container = container
         self.video = container.streams.video[0]
         self.audio = next(iter(container.streams.audio), None)
-        self._users = 2
-        self._lock = threading.Lock()
-
-    def release(self) -> None:
-        """This thread is done with it."""
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                self.container.close()
 
 
 @dataclass(frozen=True)

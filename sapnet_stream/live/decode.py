@@ -94,25 +94,20 @@ class LiveDecoder:
         """The frames of all connections, in the order they are shown."""
         connection: Connection | None = None
         number = 0
-        try:
-            for item in packets:
-                if item.connection is not connection:
-                    if connection is not None:
-                        yield from self._rest(connection)
-                    connection = self._begin(item.connection)
-                elif item.number != number + 1:
-                    # This decoder is too slow: without what was dropped, the rest is mud.
-                    self._whole = False
-                number = item.number
-                late = self._expired(item.arrival_seconds)
-                if self._wanted(item, late):
-                    yield from self._decoded(item, late)
-            if connection is not None:
-                yield from self._rest(connection)
-                connection = None
-        finally:
-            if connection is not None:
-                connection.release()
+        for item in packets:
+            if item.connection is not connection:
+                if connection is not None:
+                    yield from self._rest(connection)
+                connection = self._begin(item.connection)
+            elif item.number != number + 1:
+                # This decoder is too slow: without what was dropped, the rest is mud.
+                self._whole = False
+            number = item.number
+            late = self._expired(item.arrival_seconds)
+            if self._wanted(item, late):
+                yield from self._decoded(item, late)
+        if connection is not None:
+            yield from self._rest(connection)
 
     def _begin(self, connection: Connection) -> Connection:
         # Threads over frames would hold as many frames back.
@@ -172,7 +167,6 @@ class LiveDecoder:
             yield self._live(picture, connection, self._arrival(picture, latest))
         for pts in list(self._waiting):
             self._leave_out(pts)
-        connection.release()
 
     def _arrival(self, picture: av.VideoFrame, latest: float) -> float:
         """When the packet of a picture arrived; `latest` where that is not known."""

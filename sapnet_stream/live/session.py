@@ -114,10 +114,18 @@ class Session:
         stdout = None if output.address.scheme == "pipe" else subprocess.DEVNULL
         self._child = Child("sapnet_stream.live.sender", settings, "write", stdout=stdout)
         self._outlet = Outlet(self._child, self._patience.left)
+        try:
+            self._open()
+        except BaseException:
+            self._outlet.broken = True
+            self._child.close()
+            raise
+
+    def _open(self) -> None:
         options = {**ONWARD, **INTERLEAVE}
         self._container = av.open(self._outlet, "w", format="nut", options=options)
         self._container.flags |= FLUSH_PACKETS
-        with described(description) as templates:
+        with described(self.description) as templates:
             self._streams = [
                 self._container.add_stream_from_template(each, opaque=True) for each in templates
             ]

@@ -147,8 +147,6 @@ class Source:
                 except av.error.FFmpegError:
                     # It was cut off within a packet.
                     self.stats.counts["corrupt"] += 1
-                finally:
-                    connection.release()
             self._check()
             if frozen:
                 return Fault.FROZEN

@@ -44,17 +44,10 @@ class Reader:
         assert time.monotonic() - began < 4
 
     def _run(self) -> None:
-        connection = None
         try:
             for packet in self.source.packets():
-                if connection not in (None, packet.connection):
-                    connection.release()
-                connection = packet.connection
                 self.video.append(float(packet.packet.pts * packet.packet.time_base))
         except Cancelled:
             return
         except InputError as error:
             self.error = error
-        finally:
-            if connection is not None:
-                connection.release()

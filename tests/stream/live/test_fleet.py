@@ -183,6 +183,23 @@ def test_what_failed_begins_again_after_a_while(
     assert fleet.exit_status == 1
 
 
+def test_what_goes_wrong_with_the_status_ends_its_camera_with_a_message(
+    camera: Camera,
+    fleet: Fleet,
+    entries: Entries,
+    eventually: Eventually,
+    said: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stumble(*_: object) -> None:
+        raise KeyError("pass-word")
+
+    monkeypatch.setattr(Console, "status", stumble)
+    fleet.want(entries(line("yard", camera.url("camera.mp4"), persist="false")))
+    eventually(lambda: not fleet.step())
+    assert "yard: KeyError at test_fleet.py:" in said.getvalue() and fleet.exit_status == 1
+
+
 def test_who_takes_an_end_over_waits_until_it_is_free(
     camera: Camera, fleet: Fleet, entries: Entries, eventually: Eventually, tmp_path: Path
 ) -> None:

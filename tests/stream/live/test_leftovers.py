@@ -97,6 +97,14 @@ def test_a_connection_leaves_nothing_for_the_collector(clip: Path) -> None:
     assert left_behind(lambda: list(LiveDecoder().frames(packets_of(clip)))) == []
 
 
+def test_a_connection_whose_packets_nobody_decodes_leaves_nothing_either(clip: Path) -> None:
+    def drop() -> None:
+        for _ in packets_of(clip):
+            pass
+
+    assert left_behind(drop) == []
+
+
 def test_an_encoder_leaves_nothing_for_the_collector(encoder: Encoder) -> None:
     assert left_behind(lambda: Encoder(encoder.info, EncoderSettings(), None).finish()) == []
 

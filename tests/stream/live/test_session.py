@@ -1,11 +1,14 @@
 """One connection of an output: nothing waits for a stream that is silent."""
 
+import os
+import threading
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import pytest
 
 from sapnet_stream.flow import Cancellation
 from sapnet_stream.live.address import parse_address
@@ -35,3 +38,12 @@ def test_pictures_do_not_wait_for_sound_that_does_not_come(
     # Of three seconds one may wait: half of it here, half in the process.
     eventually(lambda: path.exists() and path.stat().st_size > 30 * 30_000)
     session.close()
+
+
+def test_one_that_cannot_begin_leaves_no_process_and_no_pipe(tmp_path: Path) -> None:
+    output = Output(parse_address(str(tmp_path / "out.nut"), "output"))
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(av.error.FFmpegError):
+        Session(output, b"no description", Cancellation())
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    assert children.read_text().split() == [] and len(os.listdir("/proc/self/fd")) <= before
