@@ -20,6 +20,7 @@ class Fault(StrEnum):
     REFUSED = "nothing listens there"
     SILENT = "it does not answer"
     UNREADABLE = "what it sends is not understood"
+    EMPTY = "no whole picture came in time"
     FROZEN = "no more pictures come"
     LOST = "the connection was lost"
     ENDED = "the stream has ended"

@@ -67,8 +67,8 @@ class Receiver:
         # Each packet goes on at once.
         target.flags |= FLUSH_PACKETS
         if any(not video.codec_context.width for video in source.streams.video):
-            # No whole picture came in time; the next attempt may meet one.
-            return Fault.UNREADABLE
+            # The next attempt may meet one.
+            return Fault.EMPTY
         copies = self._copies(source, target)
         if not any(copy.type == "video" for copy in copies.values()):
             return Fault.VIDEO

@@ -14,6 +14,11 @@ from aio_rtsp_toolkit.server import RtspServer
 
 DEADLINE_SECONDS = 30.0
 UNAUTHORISED = b"RTSP/1.0 401 Unauthorized\r\nCSeq: %s\r\nWWW-Authenticate: Basic realm=x\r\n\r\n"
+WELL = (
+    b"RTSP/1.0 200 OK\r\nCSeq: %s\r\nSession: 1\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n"
+    b"Content-Type: application/sdp\r\nContent-Length: 64\r\n\r\n"
+    b"v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:x\r\n"
+)
 
 
 def wait_until(ready: Callable[[], object], what: str = "") -> None:
@@ -158,9 +163,10 @@ class Proxy:
 
 
 class Refuser:
-    """A server that lets nobody in."""
+    """A server that lets nobody in, or gives another `answer`, whatever it is asked."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, answer: bytes = UNAUTHORISED) -> None:
+        self._reply = answer
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -179,7 +185,7 @@ class Refuser:
         with contextlib.suppress(OSError), client:
             while request := client.recv(1 << 14):
                 number = request.partition(b"CSeq: ")[2].partition(b"\r\n")[0]
-                client.sendall(UNAUTHORISED % number)
+                client.sendall(self._reply % number)
 
 
 def free_port() -> int:

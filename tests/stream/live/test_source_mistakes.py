@@ -4,6 +4,7 @@ import socket
 import sys
 import wave
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from sapnet_stream.errors import InputError
 from sapnet_stream.live import source
 from sapnet_stream.live.fault import Fault
+from tests.stream.live.loopback import WELL, Refuser
 from tests.stream.live.reader import Reader
 
 Eventually = Callable[..., None]
@@ -72,6 +74,16 @@ def test_a_server_that_accepts_and_says_nothing(
         reader = read(f"rtsp://127.0.0.1:{mute.getsockname()[1]}/x", retries=0)
         reader.thread.join(30)
     assert "it does not answer" in str(reader.error)
+
+
+def test_a_server_that_agrees_to_all_and_sends_nothing(
+    read: Callable[..., Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "OPEN_SECONDS", 1.0)
+    with closing(Refuser(answer=WELL)) as server:
+        reader = read(f"rtsp://127.0.0.1:{server.port}/x", retries=0)
+        reader.thread.join(30)
+    assert "no whole picture came in time" in str(reader.error)
 
 
 def test_a_file_that_is_none_is_one_sentence(read: Callable[..., Reader], tmp_path: Path) -> None:
