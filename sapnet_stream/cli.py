@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from rich.console import Console
 
 import sapnet_stream
 from sapnet_stream import bench, doctor
-from sapnet_stream.command import INTERRUPTED, Command
+from sapnet_stream.command import Command
 from sapnet_stream.engine import DerainEngine
 from sapnet_stream.errors import SapnetError, sentence
 from sapnet_stream.events import JsonProgress
@@ -22,12 +21,11 @@ from sapnet_stream.models import Kind, Models
 from sapnet_stream.networks.executor import DTYPES
 from sapnet_stream.parser import Parser, add_encoder_options, add_engine_options, number
 from sapnet_stream.progress import JobProgress
-from sapnet_stream.signals import answering
+from sapnet_stream.signals import STOPPED, answering
 from sapnet_stream.stop import Stop
 from sapnet_stream.video.codec import ENCODERS
 from sapnet_stream.video.compare import COMPARISONS
 
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Where nothing listens to a wish, as in a read that hangs, the next one is an order.
 MOST_SIGNALS = 2
 STOPPING = b"\nsapnet-stream: stopping at the end of this part; once more stops at once\n"
@@ -57,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("sapnet-stream: stopped", file=sys.stderr)
-        return INTERRUPTED
+        return STOPPED
     with _progress(options) as progress:
         try:
             stop = Stop()
@@ -69,8 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
             progress.fail(sentence(error), error.exit_code)
             return error.exit_code
         except KeyboardInterrupt:
-            progress.stopped("stopped; the output was not written", INTERRUPTED)
-            return INTERRUPTED
+            progress.stopped("stopped; the output was not written", STOPPED)
+            return STOPPED
 
 
 @contextmanager
@@ -85,7 +83,7 @@ def _stopping(stop: Stop, most: int) -> Iterator[None]:
         if stop.asked > most:
             raise KeyboardInterrupt
 
-    with answering(ask, STOPS):
+    with answering(ask):
         yield
 
 

@@ -18,11 +18,11 @@ from sapnet_stream.models import Kind, Models
 from sapnet_stream.parser import encoder_settings
 from sapnet_stream.preview import preview
 from sapnet_stream.progress import JobProgress, JobSettings
+from sapnet_stream.signals import STOPPED
 from sapnet_stream.still.write import IMAGE_ENDINGS
 from sapnet_stream.stop import Stop
 from sapnet_stream.video.hardware import HardwareDecoder
 
-INTERRUPTED = 130
 # They say nothing to a single picture.
 OF_VIDEOS = (
     *("start", "duration", "compare", "codec", "crf", "preset", "pix_fmt", "encoder_option"),
@@ -125,7 +125,7 @@ class Command:
         report = self._derained(job, engine)
         if report.complete:
             return 0
-        status = 0 if job.keep_partial else INTERRUPTED
+        status = 0 if job.keep_partial else STOPPED
         self._progress.stopped(self._unfinished(report, job), status)
         return status
 
@@ -164,8 +164,8 @@ class Command:
                 resume=options.resume,
             )
         except KeyboardInterrupt:
-            self._progress.stopped(f"stopped; go on: {self._again}", INTERRUPTED)
-            return INTERRUPTED
+            self._progress.stopped(f"stopped; go on: {self._again}", STOPPED)
+            return STOPPED
         self._progress.summary(report)
         return report.exit_code
 

@@ -1,7 +1,6 @@
 """The command for live streams: what was typed, turned into a camera job."""
 
 import argparse
-import signal
 from collections.abc import Callable
 
 from sapnet_stream.engine import DerainEngine
@@ -16,12 +15,9 @@ from sapnet_stream.live.redact import Redactor
 from sapnet_stream.live.service import Service
 from sapnet_stream.live.settings import camera_settings
 from sapnet_stream.live.status import Status
-from sapnet_stream.live.stopping import stopping
 from sapnet_stream.live.surface import Surface
 from sapnet_stream.live.ways import ways
-
-STOPPED = 130
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from sapnet_stream.signals import STOPPED, stopping
 
 EngineOf = Callable[[argparse.Namespace], DerainEngine]
 
@@ -50,7 +46,7 @@ def live(arguments: list[str], engine_of: EngineOf) -> int:
 
         camera = Camera(settings, ways(options, engine_of), console.event, tick, preview.show)
         views = {"": View(preview, lambda: camera.status)}
-        with surface.serving(lambda: views, console), stopping(camera.cancel, STOPS):
+        with surface.serving(lambda: views, console), stopping(camera.cancel):
             camera.run()
     except SapnetError as error:
         console.end("error", str(error), error.exit_code)

@@ -9,17 +9,18 @@ from pathlib import Path
 
 from sapnet_stream.errors import SapnetError, UsageError
 from sapnet_stream.live.cameras_file import WHOLE, CamerasFile, read_cameras
-from sapnet_stream.live.command import STOPPED, EngineOf
+from sapnet_stream.live.command import EngineOf
 from sapnet_stream.live.console import Console
 from sapnet_stream.live.fleet import Fleet
 from sapnet_stream.live.redact import Redactor
 from sapnet_stream.live.service import Service
-from sapnet_stream.live.stopping import stopping
 from sapnet_stream.live.surface import Surface
 from sapnet_stream.live.ways import shared_ways
 from sapnet_stream.parser import Parser
+from sapnet_stream.signals import STOPPED, STOPS, stopping
 
-STOPS = (signal.SIGINT, signal.SIGTERM)
+# A hangup has the file read again.
+ENDS = tuple(each for each in STOPS if each != signal.SIGHUP)
 STEP_SECONDS = 0.2
 TICK_SECONDS = 1.0
 
@@ -41,7 +42,7 @@ def live_cameras(arguments: list[str], engine_of: EngineOf) -> int:
             fleet, surface = Fleet(shared_ways(engine_of), console), Surface(whole)
             reader.begin(fleet, console)
             serving = surface.serving(lambda: fleet.views, console)
-            with serving, stopping(fleet.stop, STOPS), closing(fleet):
+            with serving, stopping(fleet.stop, ENDS), closing(fleet):
                 exit_status = _run(fleet, hangups, lambda: reader.again(fleet, console))
     except SapnetError as error:
         console.end("error", str(error), error.exit_code)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 
 from sapnet_stream.errors import SapnetError
+from sapnet_stream.signals import STOPPED
 
 
 def command(main: Callable[[], None]) -> Callable[[], int]:
@@ -22,7 +23,7 @@ def command(main: Callable[[], None]) -> Callable[[], int]:
             return error.exit_code
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
-            return 130
+            return STOPPED
         return 0
 
     return run
