@@ -17,6 +17,7 @@ import threading
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, TextIO
 
 from sapnet_stream.errors import one_line
@@ -112,8 +113,11 @@ class Console:
         return json.dumps({"time": now, "event": kind, **self._cleaned(values)})
 
     def _cleaned(self, value: Any) -> Any:
-        """The texts in it cleaned; not the JSON, where a password may look like a number."""
-        if isinstance(value, str):
+        """The texts in it cleaned; not the JSON, where a password may look like a number.
+
+        Nor the states, which are words of ours.
+        """
+        if isinstance(value, str) and not isinstance(value, StrEnum):
             return self._clean(value)
         if isinstance(value, dict):
             return {name: self._cleaned(each) for name, each in value.items()}

@@ -8,6 +8,7 @@ from urllib.parse import quote, quote_plus
 
 from sapnet_stream.errors import one_line
 from sapnet_stream.live.address import HIDDEN, Address
+from sapnet_stream.live.fault import Fault
 
 # Shorter ones occur in ordinary words; they are found as part of an address alone.
 LEAST_SECRET = 4
@@ -24,8 +25,8 @@ class Redactor:
     """
 
     def __init__(self, addresses: Iterable[Address] = (), typed: Iterable[str] = ()) -> None:
-        self._hidden: dict[str, str] = {}
-        self._pattern: re.Pattern[str] | None = None
+        # Our own sentences stay: a word left out of one that everybody knows would be told by that.
+        self._hidden: dict[str, str] = {fault: fault for fault in Fault}
         self.hide(addresses, typed)
 
     def hide(self, addresses: Iterable[Address] = (), typed: Iterable[str] = ()) -> None:
@@ -52,12 +53,11 @@ class Redactor:
         self._hidden = hidden
         # The longest first: a part of a secret may be another.
         longest = sorted(hidden, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest))) if longest else None
+        self._pattern = re.compile("|".join(map(re.escape, longest)))
 
     def clean(self, text: str) -> str:
         """`text` with "***" for every secret, and without the users of any address."""
-        if self._pattern is not None:
-            text = self._pattern.sub(lambda match: self._hidden[match[0]], text)
+        text = self._pattern.sub(lambda match: self._hidden[match[0]], text)
         return _USERINFO.sub(f"{HIDDEN}@", text)
 
 

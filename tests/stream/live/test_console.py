@@ -9,6 +9,7 @@ import pytest
 from sapnet_stream.live.address import Address, parse_address
 from sapnet_stream.live.console import Console
 from sapnet_stream.live.redact import Redactor
+from sapnet_stream.live.source import State
 from sapnet_stream.live.status import SinkStatus, Status
 
 CAMERA = parse_address("rtsp://joe:pass-word@cam/x", "input")
@@ -106,12 +107,13 @@ def test_json_is_one_object_a_line() -> None:
 
 def test_a_password_like_a_number_or_a_key_breaks_no_json() -> None:
     file = io.StringIO()
-    secrets = [Address("rtsp", "cam", "/x", "joe", each) for each in ("1234", "camera")]
+    secrets = [Address("rtsp", "cam", "/x", "joe", each) for each in ("1234", "camera", "running")]
     shown = Console(Redactor(secrets), "json", file=file)
     sink = SinkStatus("1234.mkv", "running", 1, 1234, 0)
-    shown.status(status(frames_in=12345, way="camera", outputs=(sink,)))
+    shown.status(status(state=State.RUNNING, frames_in=12345, way="camera", outputs=(sink,)))
     said = json.loads(file.getvalue())
     assert (said["frames_in"], said["way"], said["camera"]) == (12345, "***", "rtsp://cam/x")
+    assert said["state"] == "running"
     assert (said["outputs"][0]["output"], said["outputs"][0]["sent"]) == ("***.mkv", 1234)
 
 

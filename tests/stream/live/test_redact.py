@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sapnet_stream.errors import SapnetError
 from sapnet_stream.live.address import Address, parse_address
+from sapnet_stream.live.fault import Fault
 from sapnet_stream.live.redact import Redactor
 
 PASSWORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
@@ -64,6 +65,14 @@ def test_the_text_of_an_exception_of_pyav_is_cleaned(password: str) -> None:
     told = "".join(traceback.format_exception_only(caught.value))
     assert address.url in told
     assert Redactor([address]).clean(told) == told.replace(address.url, address.shown)
+
+
+@pytest.mark.parametrize("password", ["wrong", "password", "host", "stream", "the process"])
+def test_a_password_is_not_told_by_what_is_missing_in_our_sentences(password: str) -> None:
+    address = camera(password)
+    for fault in Fault:
+        said = Redactor([address]).clean(f"{address.url}: {fault}: {password}")
+        assert said == f"{address.shown}: {fault}: ***"
 
 
 def test_addresses_of_others_lose_their_users() -> None:
