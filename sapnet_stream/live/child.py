@@ -14,13 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from io import FileIO
-from pathlib import Path
 from typing import IO, Any, Literal, NoReturn
 
-from sapnet_stream.live.fault import Fault
+from sapnet_stream.live.fault import Fault, mistake
 
 _PARENT_SECONDS = 1.0
 _END_SECONDS = 1.0
@@ -172,10 +170,7 @@ def attend(
         try:
             reports.write(fault=work(settings, FileIO(end, data), reports))
         except Exception as error:  # noqa: BLE001 - told to the parent, and this is the end
-            # Not its text, which may hold an address.
-            places = traceback.extract_tb(error.__traceback__)
-            place = f"{Path(places[-1].filename).name}:{places[-1].lineno}"
-            reports.write(crash=f"{type(error).__name__} at {place}")
+            reports.write(crash=mistake(error))
     finally:
         # Without waiting for any connection to close.
         os._exit(0)

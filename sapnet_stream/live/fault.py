@@ -2,7 +2,9 @@
 
 import errno
 import socket
+import traceback
 from enum import StrEnum
+from pathlib import Path
 
 import av
 
@@ -32,6 +34,12 @@ class Fault(StrEnum):
 
 # At the first connection these are a person's mistakes, and waiting mends none of them.
 HOPELESS = (Fault.PASSWORD, Fault.HOST, Fault.MISSING, Fault.VIDEO, Fault.PROTOCOL)
+
+
+def mistake(error: Exception) -> str:
+    """An exception that nothing was prepared for: not its text, which may hold an address."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
 
 
 def fault_of(error: Exception, options: dict[str, str]) -> Fault:

@@ -3,16 +3,15 @@
 import math
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from sapnet_stream.errors import OutputError, SapnetError, UsageError, WeightsError
 from sapnet_stream.flow import Cancelled
 from sapnet_stream.live.camera import Camera
 from sapnet_stream.live.cameras_file import Entry
 from sapnet_stream.live.console import Console
+from sapnet_stream.live.fault import mistake
 from sapnet_stream.live.ladder import Way
 from sapnet_stream.live.page import View
 from sapnet_stream.live.preview import Preview
@@ -112,10 +111,7 @@ class Member:
         except SapnetError as error:
             self._fail(str(error), error.exit_code)
         except Exception as error:  # noqa: BLE001 - told, and the end of this camera alone
-            # Not its text, which may hold an address.
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(place.filename).name}:{place.lineno}"
-            self._fail(f"{type(error).__name__} at {where}, a mistake in sapnet-stream", 1)
+            self._fail(f"{mistake(error)}, a mistake in sapnet-stream", 1)
         finally:
             self._turn.leave()
             self._ended_seconds = time.monotonic()

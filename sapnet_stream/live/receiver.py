@@ -49,7 +49,7 @@ class Receiver:
         self._began: tuple[float, Fraction] | None = None
 
     def run(self) -> Fault:
-        """Copy until the stream ends; returns why it did."""
+        """Copy until the stream ends, or nobody reads on; returns why."""
         began = time.monotonic()
         try:
             source = self._open()
@@ -175,10 +175,5 @@ class Receiver:
         self._reports.write(counts=counts)
 
 
-def receive(settings: dict[str, Any], pipe: FileIO, reports: Reports) -> Fault:
-    """Copy until the stream ends, or nobody reads on."""
-    return Receiver(settings, pipe, reports).run()
-
-
 if __name__ == "__main__":
-    attend(receive, sys.argv[1:], "wb")
+    attend(lambda *given: Receiver(*given).run(), sys.argv[1:], "wb")
