@@ -50,14 +50,12 @@ class SourceStats:
         attempts: to connect.
         connections: that brought at least one packet.
         counts: "corrupt" and "retimed" packets, "jumps" of the camera's clock.
-        fault: why the last connection ended.
     """
 
     state: State = State.CONNECTING
     attempts: int = 0
     connections: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    fault: Fault | None = None
 
 
 class Source:
@@ -111,7 +109,6 @@ class Source:
             self.stats.attempts += 1
             began, connections = time.monotonic(), self.stats.connections
             fault = yield from self._connected()
-            self.stats.fault = fault
             if fault == Fault.ENDED and self._settings.finite:
                 self.stats.state = State.ENDED
                 return
