@@ -171,6 +171,7 @@ class Receiver:
             "corrupt": self._corrupt,
             "retimed": self._clock.retimed,
             "jumps": self._clock.jumps,
+            "standing": self._clock.standing,
         }
         self._reports.write(counts=counts)
 

@@ -49,7 +49,8 @@ class SourceStats:
         state: of the source.
         attempts: to connect.
         connections: that brought at least one packet.
-        counts: "corrupt" and "retimed" packets, "jumps" of the camera's clock.
+        counts: "corrupt" and "retimed" packets, "jumps" of the camera's clock, and "standing",
+            the connections in which it did not go on.
     """
 
     state: State = State.CONNECTING
@@ -212,7 +213,10 @@ class Source:
     def _take_reports(self, child: Child, base: Counter[str]) -> None:
         for report in child.reports():
             if "counts" in report:
+                standing = self.stats.counts["standing"]
                 self.stats.counts = base + Counter(report["counts"])
+                if self.stats.counts["standing"] > standing:
+                    self._on_event("its times stand still: from now on those of arrival count")
             if "left_out" in report:
                 self._on_event(f"left out: {report['left_out']}")
 

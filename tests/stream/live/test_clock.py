@@ -1,5 +1,6 @@
 """Times of live packets: forward only, one offset for picture and sound."""
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -77,6 +78,63 @@ def test_packets_without_a_time_follow_the_one_before() -> None:
 def test_a_later_connection_begins_behind_the_one_before() -> None:
     clock = SourceClock(0.0, floor_seconds=50.0)
     assert clock.place(VIDEO, 7, 7, TICK, 49.0)[0] > 50 * 90_000
+
+
+STANDING: list[Callable[[int], int | None]] = [
+    lambda _: 5,
+    lambda _: None,
+    lambda n: n,
+    # Back with each packet, or again and again; in pairs, at half the speed.
+    lambda n: 10**9 - 3600 * n,
+    lambda n: 3600 * (n % 10),
+    lambda n: 3600 * (n // 2),
+]
+
+
+@pytest.mark.parametrize("told", STANDING)
+def test_where_times_stand_still_those_of_arrival_count(told: Callable[[int], int | None]) -> None:
+    clock = SourceClock(0.0)
+    places = [clock.place(VIDEO, told(n), told(n), TICK, 0.04 * n)[1] for n in range(500)]
+    assert clock.standing
+    # Found out after two seconds.
+    assert places[60:] == [pytest.approx(3600 * n, abs=2) for n in range(60, 500)]
+
+
+def test_times_that_cease_to_go_on_do_not_go_back() -> None:
+    clock = SourceClock(0.0)
+    places = [clock.place(VIDEO, 3600 * n, 3600 * n, TICK, 0.001 * n)[1] for n in range(200)] + [
+        clock.place(VIDEO, 720_000, 720_000, TICK, 0.2 + 0.04 * n)[1] for n in range(200)
+    ]
+    assert clock.standing
+    # The clock was almost eight seconds ahead, as after a burst.
+    assert places[-1] - places[-101] == pytest.approx(100 * 3600, abs=100)
+
+
+GOING: list[Callable[[int], int]] = [
+    # Fields, pictures out of order, an uneven rate.
+    lambda n: 3600 * (n // 2),
+    lambda n: 3600 * (n // 3 * 3 + [2, 0, 1][n % 3]),
+    lambda n: 3600 * (n + 2 * (n % 2) + 10 * (n // 100)),
+]
+
+
+@pytest.mark.parametrize("told", GOING)
+@pytest.mark.parametrize("bursts", [1, 60])
+def test_times_that_go_on_in_their_own_way_are_the_camera_s(
+    told: Callable[[int], int], bursts: int
+) -> None:
+    clock = SourceClock(0.0)
+    step = told(600) / 600 / 90_000
+    for n in range(600):
+        # A network that pauses passes on all that came meanwhile.
+        clock.place(VIDEO, told(n), told(n), TICK, step * (n // bursts * bursts))
+    assert not clock.standing
+
+
+def test_a_pipe_that_is_slow_keeps_its_times() -> None:
+    clock = SourceClock(0.0)
+    places = [clock.place(VIDEO, 3600 * n, 3600 * n, TICK, float(n))[1] for n in range(60)]
+    assert places[1:] == [3600 * n for n in range(1, 60)]
 
 
 @given(
