@@ -33,6 +33,10 @@ class Child:
         data: whether this side reads or writes the pipe of data.
         stdin, stdout: of the process, where an address is "-".
 
+    Attributes:
+        data: this end of the pipe of data.
+        words: all that it has reported so far, the latest of each name.
+
     Raises:
         OSError: there are too many processes or open files.
     """
@@ -71,7 +75,7 @@ class Child:
         self.data = FileIO(ours, "rb" if data == "read" else "wb")
         self._reports = FileIO(reports)
         self._left = b""
-        self._words: dict[str, Any] = {}
+        self.words: dict[str, Any] = {}
         try:
             with os.fdopen(tell, "w") as pipe:
                 pipe.write(json.dumps(settings))
@@ -93,14 +97,14 @@ class Child:
             *lines, self._left = (self._left + more).split(b"\n")
             for line in lines:
                 report = json.loads(line)
-                self._words |= report
+                self.words |= report
                 yield report
 
     def last_words(self) -> dict[str, Any]:
         """All that it reported, the latest of each name, once it has ended."""
         for _ in self.reports(_END_SECONDS):
             pass
-        return self._words
+        return self.words
 
     def wait(self, seconds: float) -> bool:
         """Whether it ends by itself within `seconds`."""

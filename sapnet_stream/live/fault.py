@@ -28,6 +28,7 @@ class Fault(StrEnum):
     ENDED = "the stream has ended"
     DIED = "the process that reads or writes it died"
     FULL = "the disk is full, or the file cannot be written"
+    GONE = "its file was removed or renamed"
     CERTIFICATE = "its certificate is not trusted (see --tls-ca), or the connection was lost"
     PROTOCOL = "the FFmpeg inside this PyAV was built without its protocol"
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from sapnet_stream.errors import OutputError, UsageError
 from sapnet_stream.live.address import Address
-from sapnet_stream.live.template import FLUSH_PACKETS
 from sapnet_stream.live.tls import tls_options
 
 # By the endings of files; MP4 in fragments, which are whole whenever the writing ends.
 FILES = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".ts": "mpegts", ".nut": "nut"}
 _FRAGMENTS = {"movflags": "frag_keyframe+delay_moov+default_base_moof"}
+# Written every second, however small the pictures are: by default every five.
+_CLUSTERS = {"cluster_time_limit": "1000"}
 _HLS = {
     "hls_time": "2",
     "hls_list_size": "6",
@@ -117,6 +118,8 @@ class Output:
         address = self.address
         if self.format in ("mp4", "mov"):
             return _FRAGMENTS
+        if self.format == "matroska":
+            return _CLUSTERS
         tls = tls_options(address.scheme, self.trusted)
         if self.format == "rtsp":
             return {"rtsp_transport": self.transport, **tls}
@@ -128,11 +131,6 @@ class Output:
         if address.scheme == "srt" and address.password:
             return {"passphrase": address.password}
         return {}
-
-    @property
-    def flags(self) -> int:
-        """Of FFmpeg's container: what somebody watches goes on at once."""
-        return 0 if self.is_file else FLUSH_PACKETS
 
     @property
     def url(self) -> str:
@@ -174,8 +172,15 @@ def rolling_files(path: Path) -> dict[Path, os.stat_result]:
 
 
 def prune(path: Path, keep: Keep, now_seconds: float) -> None:
-    """Delete the oldest rolling files of an output beyond the limit; never the newest."""
+    """Delete the oldest rolling files of an output beyond the limit; never the newest.
+
+    An empty one, which a full disk or a power cut leaves, counts for nothing and goes. None of
+    them may be open.
+    """
     files = rolling_files(path)
+    for each in [each for each, stat in files.items() if not stat.st_size]:
+        each.unlink(missing_ok=True)
+        del files[each]
     left, total = len(files), sum(stat.st_size for stat in files.values())
     for each, stat in list(files.items())[:-1]:
         aged = keep.seconds is not None and now_seconds - stat.st_mtime > keep.seconds

@@ -1,11 +1,12 @@
 """The process that sends a stream: packets from a pipe of NUT to an address or into files.
 
 Run by `Child`, never by hand. It reports `{"left_out": text}` for a stream that the output
-cannot hold, `{"open": name}` for each file or connection that is open, and `{"fault": text}`
-at its end.
+cannot hold, `{"open": name}` for each file or connection that is open, `{"kept": count}` of the
+packets that are known to have got there, and `{"fault": text}` at its end.
 """
 
 import errno
+import os
 import socket
 import sys
 import time
@@ -23,9 +24,11 @@ from av.stream import Stream
 from sapnet_stream.live.child import Reports, attend
 from sapnet_stream.live.fault import Fault, fault_of
 from sapnet_stream.live.output import Keep, free_path, prune, timed_path
-from sapnet_stream.live.template import NO_PROBE
+from sapnet_stream.live.template import FLUSH_PACKETS, NO_PROBE
 
 _PACKED_SAMPLES, _PLAIN_SAMPLES = ("pcm_alaw", "pcm_mulaw"), "pcm_s16le"
+# There must be room for so much where a file begins.
+_LEAST_BYTES = 1 << 16
 # MPEG-TS takes any codec, and marks those it does not know as data.
 _TS_SOUND = ("aac", "mp2", "mp3", "ac3", "eac3", "opus", "dts")
 
@@ -34,8 +37,7 @@ class Sender:
     """Copies all packets.
 
     Args:
-        settings: url and host or path, format, options, flags, segment_seconds and keep, see
-            `Session`.
+        settings: url and host or path, format, options, segment_seconds and keep, see `Session`.
         reports: where is told what is open.
     """
 
@@ -47,20 +49,46 @@ class Sender:
         self._target: av.container.OutputContainer | None = None
         self._copies: dict[int, Stream] = {}
         self._begin = Fraction(0)
+        # Of packets: all, those before the last picture to begin with, and before the one before.
+        self._taken = self._flushed = self._kept = 0
+        self._file: _File | None = None
 
     def run(self, pipe: FileIO) -> Fault:
         """Copy until the pipe ends; returns how it went."""
         with av.open(pipe, "r", format="nut", options=NO_PROBE) as source:
             try:
-                for packet in self._whole(source):
-                    self._send(packet, source.streams)
-                self._close()
+                return self._copy_all(source)
             except OSError as error:
-                full = self._path is not None or error.errno == errno.ENOSPC
+                if self._file is not None:
+                    self._file.discard_empty()
+                disk = self._path is not None or self._settings["format"] == "hls"
+                full = disk or error.errno == errno.ENOSPC
                 return Fault.FULL if full else fault_of(error, self._settings["options"])
             except (av.error.FFmpegError, ValueError) as error:
                 return fault_of(error, self._settings["options"])
+
+    def _copy_all(self, source: av.container.InputContainer) -> Fault:
+        for packet in self._whole(source):
+            begins = packet.stream.type == "video" and packet.is_keyframe
+            if begins and self._gone:
+                break
+            self._send(packet, source.streams, begins=begins)
+            if begins:
+                # It was flushed, but may still wait for sound; what is before the last has not.
+                self._kept, self._flushed = self._flushed, self._taken
+                self._reports.write(kept=self._kept)
+            self._taken += 1
+        gone = self._gone
+        self._close()
+        if gone:
+            return Fault.GONE
+        self._prune()
+        self._reports.write(kept=self._taken)
         return Fault.ENDED
+
+    @property
+    def _gone(self) -> bool:
+        return self._file is not None and self._file.gone
 
     def _whole(self, source: av.container.InputContainer) -> Iterator[Any]:
         """The packets, until the end or where the other side died within one."""
@@ -69,12 +97,11 @@ class Sender:
         except av.error.InvalidDataError:
             return
 
-    def _send(self, packet: Any, streams: Any) -> None:
+    def _send(self, packet: Any, streams: Any, *, begins: bool) -> None:
         # NUT stores but one time, and no picture is sent out of order.
         packet.dts = packet.pts
         unit = Fraction(packet.time_base)
         time_of = packet.pts * unit
-        begins = packet.stream.type == "video" and packet.is_keyframe
         segment_seconds = self._settings["segment_seconds"]
         if begins and segment_seconds is not None and time_of - self._begin >= segment_seconds:
             self._close()
@@ -104,12 +131,16 @@ class Sender:
         self._prune()
         name = self._name()
         try:
+            if name is not None:
+                # A header alone waits in memory, and would say nothing of a full disk.
+                name.write_bytes(bytes(_LEAST_BYTES))
             self._open_target(name, streams)
         except (av.error.FFmpegError, OSError, ValueError):
             if name is not None:
                 # Each attempt would leave another empty file.
                 name.unlink(missing_ok=True)
             raise
+        self._file = None if name is None else _File(name)
         self._begin = begin
         self._reports.write(open=str(name or ""))
 
@@ -117,7 +148,8 @@ class Sender:
         settings = self._settings
         url = settings["url"] if name is None else f"file:{name}"
         self._target = av.open(url, "w", format=settings["format"], options=settings["options"])
-        self._target.flags |= settings["flags"]
+        # What somebody watches goes on at once, and a full disk is found out.
+        self._target.flags |= FLUSH_PACKETS
         self._copies = {}
         for stream in streams:
             copy = self._copy(stream, self._target)
@@ -157,15 +189,47 @@ class Sender:
         return timed_path(self._path, datetime.now(UTC))
 
     def _close(self) -> None:
-        if self._target is None:
-            return
-        self._target.close()
-        self._target = None
-        self._prune()
+        if self._target is not None:
+            self._target.close()
+        if self._file is not None:
+            self._file.close()
+        self._target = self._file = None
 
     def _prune(self) -> None:
         if self._path is not None and self._settings["segment_seconds"] is not None:
             prune(self._path, self._keep, time.time())
+
+
+class _File:
+    """A file that was begun; what becomes of its name is another matter.
+
+    Args:
+        path: of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDONLY)
+        begun = os.fstat(self._fd)
+        # Some file systems count no names.
+        self._named, self._header_bytes = begun.st_nlink > 0, begun.st_size
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is no longer found under its name, or under any."""
+        try:
+            os.stat(self._path)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        return self._named and os.fstat(self._fd).st_nlink == 0
+
+    def discard_empty(self) -> None:
+        """Delete it where no packet has got into it."""
+        if os.fstat(self._fd).st_size <= self._header_bytes:
+            self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        os.close(self._fd)
 
 
 def _plain(packet: Any) -> Any:

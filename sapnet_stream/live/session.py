@@ -107,7 +107,6 @@ class Session:
             "path": path,
             "format": output.format,
             "options": {**output.options, **INTERLEAVE},
-            "flags": output.flags,
             "segment_seconds": output.segment_seconds,
             "keep": asdict(output.keep),
         }
@@ -157,6 +156,11 @@ class Session:
             if "open" in report and self._open_seconds is None:
                 self._open_seconds = time.monotonic()
             yield report
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """All that the child has said so far, the latest of each name."""
+        return self._child.words
 
     def finish(self) -> Fault:
         """Let the output be completed; returns how that went."""

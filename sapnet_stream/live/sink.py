@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from sapnet_stream.errors import OutputError
@@ -41,8 +43,9 @@ class Sink:
     Attributes:
         output: where to.
         state: what it is doing.
-        sent: units so far.
-        skipped: units left out: dropped before, or without the picture they build upon.
+        sent: units so far that are known to have got there.
+        skipped: units left out: dropped before, without the picture they build upon, or lost on
+            their way.
         connections: files or connections so far.
     """
 
@@ -65,6 +68,8 @@ class Sink:
         self._next_seconds = 0.0
         self._attempts = 0
         self._session: Session | None = None
+        # Units of this session, and of them those that are known to have got there.
+        self._given = self._kept = 0
 
     @property
     def capacity(self) -> int:
@@ -86,7 +91,7 @@ class Sink:
                 self._send(unit)
                 yield
         finally:
-            self._finish()
+            self._finish(last=True)
             self.state = SinkState.ENDED
 
     def _send(self, unit: Unit) -> None:
@@ -99,8 +104,9 @@ class Sink:
         session = self._session
         if session is None or not session.takes(unit):
             self.skipped += 1
-        elif session.write(unit):
-            self.sent += 1
+            return
+        self._given += 1
+        if session.write(unit):
             for report in session.reports():
                 self._take(report)
         else:
@@ -109,15 +115,25 @@ class Sink:
     def _begin(self, description: bytes) -> None:
         self.state = SinkState.CONNECTING
         self._attempts += 1
+        self._given = self._kept = 0
+        if self._attempts > 1:
+            self._restore_folder()
         try:
             self._session = Session(self.output, description, self._cancellation)
         except OSError:
             # Too many processes or open files.
-            self._failed(Fault.DIED, 0.0)
+            self._failed(Fault.DIED, 0.0, f"{self.output.address.shown}: {Fault.DIED}")
 
-    def _finish(self) -> None:
+    def _restore_folder(self) -> None:
+        """Make the folder again that was there at first; where that fails, so does what follows."""
+        address = self.output.address
+        if address.scheme in ("file", "hls"):
+            with suppress(OSError):
+                Path(address.path).parent.mkdir(exist_ok=True)
+
+    def _finish(self, *, last: bool = False) -> None:
         if self._session is not None:
-            self._end(self._session, self._session.finish())
+            self._end(self._session, self._session.finish(), last=last)
 
     def _take(self, report: dict[str, Any]) -> None:
         shown = self.output.address.shown
@@ -125,29 +141,50 @@ class Sink:
             self.connections += 1
             self.state = SinkState.RUNNING
             self._on_event(f"sending to {report['open'] or shown}")
+        if "kept" in report:
+            self._take_kept(report["kept"])
         if "left_out" in report:
             self._on_event(f"left out of {shown}, which cannot hold it: {report['left_out']}")
-        if "crash" in report:
-            self._on_event(f"{report['crash']} in the process that writes {shown}")
 
-    def _end(self, session: Session, fault: Fault) -> None:
+    def _end(self, session: Session, fault: Fault, *, last: bool = False) -> None:
         """A session is over, and its process too."""
         self._session = None
         for report in session.reports():
             self._take(report)
+        shown = self.output.address.shown
+        # Its last words may have been read by who asked for the fault.
+        words = session.words
+        if "crash" in words:
+            self._on_event(f"{words['crash']} in the process that writes {shown}")
+        self._take_kept(words.get("kept", 0))
+        lost = self._given - self._kept
+        self.skipped += lost
         held_seconds = session.held_seconds
         session.close()
-        if fault != Fault.ENDED and not self._cancellation.cancelled:
-            self._failed(fault, held_seconds)
+        if fault == Fault.ENDED:
+            return
+        what = f"{shown}: {fault}" + (f"; up to {lost} packets are lost" if lost else "")
+        if self._cancellation.cancelled:
+            self._on_event(what)
+        else:
+            self._failed(fault, held_seconds, what, last=last)
 
-    def _failed(self, fault: Fault, held_seconds: float) -> None:
-        """Wait before the next session."""
-        shown = self.output.address.shown
+    def _failed(self, fault: Fault, held_seconds: float, what: str, *, last: bool = False) -> None:
+        """Wait before the next session, unless this was the last."""
         # A server that is starting says much that it takes back later.
         first = self._attempts == 1 and self.connections == 0
         if first and not self._persist and (fault in HOPELESS or fault == Fault.FULL):
+            shown = self.output.address.shown
             raise OutputError(f"{shown}: {fault}: correct it, or add --persist to go on trying")
+        if last:
+            self._on_event(what)
+            return
         delay = self._backoff.failed(held_seconds)
         self._next_seconds = time.monotonic() + delay
         self.state = SinkState.BACKING_OFF
-        self._on_event(f"{shown}: {fault}; the next attempt is in {delay:.1f} s")
+        self._on_event(f"{what}; the next attempt is in {delay:.1f} s")
+
+    def _take_kept(self, count: int) -> None:
+        """So many units of this session are known to have got there."""
+        self.sent += count - self._kept
+        self._kept = count

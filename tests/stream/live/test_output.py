@@ -110,3 +110,14 @@ def test_the_oldest_are_deleted_and_nothing_else(
     prune(tmp_path / "yard.mkv", keep, now_seconds=4 * 3600)
     assert rolled() == left
     assert len(list(tmp_path.iterdir())) == others + len(left)
+
+
+def test_files_that_a_full_disk_left_empty_count_for_nothing(
+    tmp_path: Path, rolled: Callable[[], list[int]]
+) -> None:
+    for second in range(1, 4):
+        file = tmp_path / f"yard-20261126T05000{second}Z.mkv"
+        file.touch()
+        os.utime(file, (5 * 3600 + second,) * 2)
+    prune(tmp_path / "yard.mkv", Keep(files=5), now_seconds=6 * 3600)
+    assert rolled() == [0, 1, 2, 3, 4]
