@@ -70,6 +70,7 @@ class Sink:
         self._session: Session | None = None
         # Units of this session, and of them those that are known to have got there.
         self._given = self._kept = 0
+        self._left_out: set[str] = set()
 
     @property
     def capacity(self) -> int:
@@ -143,7 +144,8 @@ class Sink:
             self._on_event(f"sending to {report['open'] or shown}")
         if "kept" in report:
             self._take_kept(report["kept"])
-        if "left_out" in report:
+        if "left_out" in report and report["left_out"] not in self._left_out:
+            self._left_out.add(report["left_out"])
             self._on_event(f"left out of {shown}, which cannot hold it: {report['left_out']}")
 
     def _end(self, session: Session, fault: Fault, *, last: bool = False) -> None:

@@ -122,3 +122,20 @@ def test_an_output_that_hangs_is_told_and_goes_on_when_its_disk_does(
     released.set()
     eventually(lambda: job.status.ready and "not stuck any more" in job.events)
     assert (tmp_path / "a-2.mkv").exists()
+
+
+def test_sound_that_an_output_cannot_hold_is_told_once(
+    make_clip: Callable[..., Path],
+    sound: Callable[[str], Any],
+    run: Callable[..., Run],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(program, "KEYFRAME_SECONDS", 0.4)
+    clip = make_clip("in.mov", "libx264", ticks=range(60), sounds=[sound("pcm_alaw")])
+    rolling = Output(parse_address(str(tmp_path / "a.ts"), "output"), segment_seconds=0.5)
+    job = run(str(clip), rolling, realtime=True)
+    job.thread.join(30)
+    assert job.status.outputs[0].connections > 2
+    (told,) = (event for event in job.events if "left out" in event)
+    assert told == f"left out of {tmp_path / 'a.ts'}, which cannot hold it: audio in pcm_alaw"
