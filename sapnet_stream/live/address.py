@@ -63,9 +63,9 @@ class Address:
     def url(self) -> str:
         """For FFmpeg alone: it holds the password."""
         if not self.host:
-            # A device's name is no address. Without a slash the pieces of a playlist would be
-            # called "file:" as well.
-            playlist = f"file:{Path(self.path).absolute()}"
+            # A device's name is no address. Pieces of a playlist called "file:" are called so too,
+            # and are never deleted; what begins with a slash is taken for a file all the same.
+            playlist = str(Path(self.path).absolute())
             special = {"pipe": "pipe:", "v4l2": self.path, "hls": playlist}
             return special.get(self.scheme, f"file:{self.path}")
         return f"{self.scheme}://{self._userinfo}{self.host}{self.path}"

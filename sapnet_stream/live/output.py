@@ -127,7 +127,10 @@ class Output:
             return {"flvflags": "no_duration_filesize", **tls}
         if address.scheme == "hls":
             again = "+append_list" if Path(address.path).exists() else ""
-            return {**_HLS, "hls_flags": _HLS["hls_flags"] + again}
+            # Apart from those of live1.m3u8, and from other files of ours.
+            pieces = f"{Path(address.url).with_suffix('')}_%d.ts"
+            flags = _HLS["hls_flags"] + again
+            return {**_HLS, "hls_flags": flags, "hls_segment_filename": pieces}
         if address.scheme == "srt" and address.password:
             return {"passphrase": address.password}
         return {}

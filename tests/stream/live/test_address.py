@@ -114,7 +114,7 @@ def test_credentials_are_quoted_and_an_at_sign_in_a_url_is_no_end() -> None:
 def test_files_are_never_taken_for_addresses() -> None:
     assert parse_address("concat:a|b", "input").url == "file:concat:a|b"
     # FFmpeg calls the pieces of a playlist after all that is behind the last slash.
-    assert parse_address("live.m3u8", "output").url == f"file:{Path('live.m3u8').absolute()}"
+    assert parse_address("concat:a.m3u8", "output").url == str(Path("concat:a.m3u8").absolute())
     assert parse_address("/dev/video0", "input").url == "/dev/video0"
 
 

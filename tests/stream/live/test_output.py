@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import av
 import pytest
 
 from sapnet_stream.errors import OutputError, UsageError
@@ -47,6 +48,34 @@ def test_passwords_of_srt_are_options_and_packets_of_udp_fit() -> None:
     assert srt.options == {"passphrase": "pass word!"} and "pass" not in srt.url
     assert output("udp://h:9").url == "udp://h:9?pkt_size=1316"
     assert output("udp://h:9?ttl=2").url == "udp://h:9?ttl=2"
+
+
+def write_playlist(clip: Path, to: Output) -> list[str]:
+    """Cut a clip into pieces of 0.4 s; returns the names of those that can be found by it."""
+    options = {**to.options, "hls_time": "0.4"}
+    with av.open(str(clip)) as old, av.open(to.url, "w", format=to.format, options=options) as new:
+        copy = new.add_stream_from_template(old.streams.video[0], opaque=True)
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                new.mux(packet)
+    lines = Path(to.address.path).read_text().splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+def test_playlists_in_one_folder_keep_apart_and_delete_what_is_old(
+    make_clip: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"bf": "0", "g": "10", "preset": "ultrafast"}
+    clip = make_clip("in.ts", "libx264", ticks=range(250), noise=False, options=options)
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    found = [write_playlist(clip, output(name)) for name in ("live.m3u8", "live1.m3u8")]
+    assert found == [[f"{name}_{n}.ts" for n in range(19, 25)] for name in ("live", "live1")]
+    # FFmpeg deletes a piece after the next one only.
+    kept = {*found[0], *found[1], "live_18.ts", "live1_18.ts", "live.m3u8", "live1.m3u8"}
+    assert {each.name for each in folder.iterdir()} == kept
 
 
 def test_mistakes(tmp_path: Path) -> None:
