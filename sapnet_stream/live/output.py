@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import av
+
 from sapnet_stream.errors import OutputError, UsageError
 from sapnet_stream.live.address import Address
+from sapnet_stream.live.fault import Fault
 from sapnet_stream.live.tls import tls_options
 
 # By the endings of files; MP4 in fragments, which are whole whenever the writing ends.
@@ -75,7 +78,8 @@ class Output:
         trusted: certificates of its server, see `tls_options`.
 
     Raises:
-        OutputError: the name's ending names no format, or the folder is not there.
+        OutputError: the name's ending names no format, or the folder is not there, or not to be
+            written to.
         UsageError: segments of something else than a file.
     """
 
@@ -99,6 +103,23 @@ class Output:
             )
         if not path.parent.is_dir():
             raise OutputError(f"{path.parent} is not a folder: create it first")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise OutputError(f"{path.parent} is a folder that you may not write to")
+
+    def check_protocol(self) -> None:
+        """Without this, a mistake would show when other outputs have begun.
+
+        Raises:
+            OutputError: this PyAV was built without its protocol.
+        """
+        if self.address.scheme == "srt":
+            try:
+                # An address without a host is refused before anything is sent.
+                av.open("srt://", format="mpegts").close()
+            except av.error.ProtocolNotFoundError as error:
+                raise OutputError(f"{self.address.shown}: {Fault.PROTOCOL}") from error
+            except av.error.FFmpegError:
+                return
 
     @property
     def is_file(self) -> bool:

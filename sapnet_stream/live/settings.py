@@ -95,4 +95,6 @@ def _outputs(options: argparse.Namespace) -> Iterator[Output]:
 def _output(address: Address, options: argparse.Namespace, keep: Keep) -> Output:
     # --segment rolls the files among several outputs.
     segment = options.segment if address.scheme == "file" else None
-    return Output(address, segment, keep, options.rtsp_transport, options.tls_ca)
+    output = Output(address, segment, keep, options.rtsp_transport, options.tls_ca)
+    output.check_protocol()
+    return output

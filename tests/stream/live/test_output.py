@@ -84,6 +84,8 @@ def test_mistakes(tmp_path: Path) -> None:
             output(text)
     with pytest.raises(OutputError, match="not a folder"):
         output(str(tmp_path / "none" / "a.mkv"))
+    with pytest.raises(OutputError, match="you may not write to"):
+        output("/proc/self/a.mkv")
     with pytest.raises(UsageError, match="--segment is for files"):
         output("rtsp://h/x", 60)
     for text in ("", "0", "5m", "-3", "1.5h", "2 GB"):

@@ -12,9 +12,12 @@ from typing import Any
 import av
 import pytest
 
+from sapnet_stream.errors import OutputError
 from sapnet_stream.live.address import parse_address
 from sapnet_stream.live.fault import Fault
+from sapnet_stream.live.options import parser
 from sapnet_stream.live.output import Output
+from sapnet_stream.live.settings import camera_settings
 from tests.stream.live.clip import write_clip
 from tests.stream.live.loopback import Proxy, free_port
 
@@ -226,3 +229,7 @@ def test_a_protocol_that_is_not_built_in_is_said_at_once(
     job = run(camera.url("camera.mp4"), Output(parse_address("srt://127.0.0.1:1", "output")))
     job.thread.join(30)
     assert Fault.PROTOCOL in str(job.error)
+    # Among several outputs, before another begins.
+    options = parser().parse_args(["rtsp://cam/x", "none", "--also", "srt://relay:9"])
+    with pytest.raises(OutputError, match=Fault.PROTOCOL):
+        camera_settings(options)
