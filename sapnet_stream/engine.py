@@ -94,7 +94,7 @@ class DerainEngine:
             self.description = executor.name
         self.executor = executor
         self.slots = Slots(Cuda(self.device) if self.device.type == "cuda" else Host())
-        self._fitting: tuple[int, int] | None = None
+        self._fitting: set[tuple[int, int]] = set()
         self.identity = {
             "the network": self.description,
             "the device": _device_name(self.device),
@@ -175,11 +175,11 @@ class DerainEngine:
             TooLargeError: naming the bytes such a picture needs.
         """
         self.executor.check_memory(height, width)
-        self._fitting = height, width
+        self._fitting.add((height, width))
 
     def _check_another(self, height: int, width: int) -> None:
-        """Not the same size again: what the executor holds for it would count as taken."""
-        if self._fitting != (height, width):
+        """Not a size that fitted: what the executor holds for it would count as taken."""
+        if (height, width) not in self._fitting:
             self.check_memory(height, width)
 
 
