@@ -10,8 +10,9 @@ from sapnet_training import frames
 from sapnet_training.before_after import rgb_frames
 from sapnet_training.clip import write_video
 from sapnet_training.data import read_image
-from sapnet_training.frames import MASKED, WET, main, rained_on, save
+from sapnet_training.frames import MASKED, WET, main, rained_on
 from sapnet_training.pairs import find_pairs, read_pair
+from sapnet_training.picture_file import as_picture, save_picture
 from sapnet_training.rain import SyntheticRain
 
 
@@ -59,7 +60,7 @@ def test_every_frame_of_every_rain_is_rainy(
     masks = []
     if preset in MASKED:
         streaks = torch.randint(0, 256, (3, 90, 90), generator=torch.Generator().manual_seed(0))
-        save(tmp_path / "masks" / "m.png", streaks.byte())
+        save_picture(as_picture(streaks.byte()), tmp_path / "masks" / "m.png")
         masks = ["--masks", str(tmp_path / "masks")]
     assert run(monkeypatch, str(video), str(tmp_path / "out"), "--rain", preset, *masks) == 0
     added = [

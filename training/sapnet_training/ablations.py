@@ -14,7 +14,7 @@ from pathlib import Path
 from sapnet_stream.errors import UsageError
 from sapnet_training.command import command
 from sapnet_training.journal import read_log
-from sapnet_training.table import made_folder
+from sapnet_training.table import made_folder, markdown
 from sapnet_training.validation import KINDS
 
 WHOLE = "sapnet_paper"
@@ -69,14 +69,13 @@ def table(results: Mapping[str, list[Scores]]) -> str:
         results: of each variant, the scores of its finished runs.
     """
     columns = ("score", *KINDS)
-    lines = ["| recipe | runs | " + " | ".join(columns) + " | effect on the score |"]
-    lines.append("|" + "---|" * (len(columns) + 3))
+    lines = []
     for variant, scores in results.items():
         if scores:
             cells = [_cell([s[column] for s in scores]) for column in columns]
             effect = _effect(results[WHOLE], scores) if variant != WHOLE else ""
-            lines.append(f"| {variant} | {len(scores)} | {' | '.join(cells)} | {effect} |")
-    return "\n".join(lines) + "\n"
+            lines.append((variant, f"{len(scores)}", *cells, effect))
+    return markdown(("recipe", "runs", *columns, "effect on the score"), lines) + "\n"
 
 
 def _spread(values: list[float]) -> float:

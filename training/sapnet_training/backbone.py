@@ -5,15 +5,14 @@ Shapes: N batch, C channels, H height, W width.
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sapnet_stream.errors import UsageError, WeightsError
+from sapnet_stream.errors import WeightsError
+from sapnet_training.torchvision_model import torchvision
 
 RESNET_CHANNELS = {
     "resnet18": (64, 128, 256, 512),
@@ -67,7 +66,7 @@ class ResNetFeatures(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        network = _torchvision().models.get_model(name, weights=None)
+        network = torchvision(name).models.get_model(name, weights=None)
         self.channels = RESNET_CHANNELS[name]
         self.conv1, self.bn1, self.relu = network.conv1, network.bn1, network.relu
         self.maxpool = network.maxpool
@@ -129,7 +128,7 @@ def imagenet_weights(name: str, folder: Path | None) -> dict[str, Tensor]:
         WeightsError: no such file, no safetensors, or the download failed.
     """
     if folder is None:
-        source = _torchvision().models.get_model_weights(name)["IMAGENET1K_V1"]
+        source = torchvision(name).models.get_model_weights(name)["IMAGENET1K_V1"]
         try:
             weights: dict[str, Tensor] = source.get_state_dict(progress=False, check_hash=True)
         except (OSError, RuntimeError) as error:
@@ -168,16 +167,6 @@ def load_frozen(network: nn.Module, weights: Mapping[str, Tensor], name: str) ->
             )
         value.copy_(weights[key])
     network.requires_grad_(False).eval()
-
-
-def _torchvision() -> ModuleType:
-    try:
-        import torchvision
-    except ModuleNotFoundError:
-        raise UsageError(
-            "this backbone needs the package torchvision: pip install torchvision"
-        ) from None
-    return cast(ModuleType, torchvision)
 
 
 def _file_name(name: str) -> str:

@@ -13,14 +13,12 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.errors import InputError
-from sapnet_stream.still.still import Still
-from sapnet_stream.still.write import encode_still
-from sapnet_stream.target import write_complete
 from sapnet_stream.video.colour import to_rgb
 from sapnet_stream.video.decode import VideoDecoder
 from sapnet_stream.video.frame import Frame
 from sapnet_training.command import command
 from sapnet_training.metrics import luma, psnr
+from sapnet_training.picture_file import as_picture, save_picture
 
 
 def rgb_frames(path: Path) -> Iterator[Tensor]:
@@ -60,8 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     before, after, pair = compare(options.clean, options.rainy, options.derained)
     if options.picture is not None:
-        picture, _ = encode_still(Still(pair.permute(1, 2, 0).numpy()), options.picture)
-        write_complete(options.picture, picture, overwrite=True)
+        save_picture(as_picture(pair), options.picture)
     print(f"PSNR on Y against the dry clip: {before:.2f} dB before, {after:.2f} dB after")
     if options.picture is not None:
         print(f"before and after: {options.picture}")

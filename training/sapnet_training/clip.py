@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sapnet_stream.errors import OutputError
+from sapnet_training.levels import to_bytes
 
 PHOTOGRAPHS = ("rocket", "coffee", "astronaut", "chelsea")
 """Those inside scikit-image's wheel; its other images would be downloaded."""
@@ -63,7 +64,7 @@ def write_video(path: Path, frames: Tensor, fps: Fraction) -> None:
     import av
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-    pixels = (frames.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    pixels = to_bytes(frames).permute(0, 2, 3, 1).numpy()
     try:
         with av.open(str(path), "w") as container:
             # A fixed quantiser: x264's rate control differs from one process to the next.

@@ -9,13 +9,13 @@ from itertools import groupby, islice
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from sapnet_stream.errors import OutputError, UsageError
 from sapnet_training.before_after import rgb_frames
 from sapnet_training.command import command
-from sapnet_training.picture_file import save_picture
+from sapnet_training.levels import to_bytes
+from sapnet_training.picture_file import as_picture, save_picture
 from sapnet_training.rain import SyntheticRain
 from sapnet_training.rain_presets import PRESETS
 from sapnet_training.seeds import seeded
@@ -41,9 +41,7 @@ def rained_on(
     for number, clip in enumerate(_clips(frames)):
         clean = torch.stack(clip)[None].float() / 255
         rainy, target = rain.fall(clean, seeded("rainy frames", seed, number))
-        for pair in zip(rainy[0], target[0], strict=True):
-            wet, dry = ((image * 255).round().byte() for image in pair)
-            yield wet, dry
+        yield from zip(to_bytes(rainy[0]), to_bytes(target[0]), strict=True)
 
 
 def _clips(frames: Iterable[Tensor]) -> Iterator[list[Tensor]]:
@@ -51,11 +49,6 @@ def _clips(frames: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     for _, alike in groupby(frames, lambda frame: frame.shape):
         while clip := list(islice(alike, CLIP)):
             yield clip
-
-
-def save(path: Path, image: Tensor) -> None:
-    """[3, H, W] uint8 RGB."""
-    save_picture(Image.fromarray(image.permute(1, 2, 0).numpy()), path)
 
 
 def chosen_rain(preset: str | None, masks: Path | None) -> SyntheticRain | None:
@@ -99,13 +92,13 @@ def write_frames(
     count = 0
     if rain is None:
         for frame in kept:
-            save(folder / "clean" / f"{count * every:05}.png", frame)
+            save_picture(as_picture(frame), folder / "clean" / f"{count * every:05}.png")
             count += 1
         return count
     for rainy, clean in rained_on(kept, rain, seed):
         name = f"{count * every:05}.png"
-        save(folder / "rainy" / name, rainy)
-        save(folder / "clean" / name, clean)
+        save_picture(as_picture(rainy), folder / "rainy" / name)
+        save_picture(as_picture(clean), folder / "clean" / name)
         count += 1
     return count
 

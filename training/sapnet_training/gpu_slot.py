@@ -32,7 +32,7 @@ from sapnet_training.recipe import load_config
 from sapnet_training.run_folder import check_resumable
 from sapnet_training.scenes import Scenes
 from sapnet_training.train import data_folder
-from sapnet_training.training_images import validates
+from sapnet_training.training_images import scenes_left_out, validates
 from sapnet_training.validation import MOST_IMAGES
 from sapnet_training.video_config import VideoConfig
 
@@ -99,7 +99,7 @@ def pack(slot: Path, config: TrainConfig, root: Path, weights: Path, run: Path |
     room = LIMIT_BYTES - sum(p.stat().st_size for p in (slot / "weights").iterdir())
     masks = image_files(root / config.masks) if config.masks else []
     mask_count = _fill(slot, root, ([p] for p in _shuffled(masks)), SHARE * room, grey=True)
-    tests = Scenes([read_image(p) for f in config.leave_out for p in image_files(root / f)])
+    tests = scenes_left_out(config, root)
     pairs = [p for source in sets for p in find_pairs(source, root)]
     pairs = [pair for pair in pairs if read_pair(pair)[-3:] not in tests]
     files = ([p.rainy, p.clean] for p in sorted(pairs, key=lambda p: _order(p.clean)))

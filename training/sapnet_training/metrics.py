@@ -21,7 +21,12 @@ def luma(image: Tensor) -> Tensor:
 
 def psnr(a: Tensor, b: Tensor) -> float:
     """Decibels for a peak of 255; infinite for equal images."""
-    error = (a.double() - b.double()).square().mean().item()
+    return decibels((a.double() - b.double()).square())
+
+
+def decibels(squares: Tensor) -> float:
+    """The same of squared errors."""
+    error = squares.mean().item()
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 

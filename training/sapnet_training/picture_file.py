@@ -3,8 +3,14 @@
 from pathlib import Path
 
 from PIL import Image
+from torch import Tensor
 
 from sapnet_stream.errors import OutputError
+
+
+def as_picture(image: Tensor) -> Image.Image:
+    """Of [3, H, W] uint8 RGB."""
+    return Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:

@@ -26,6 +26,7 @@ from sapnet_stream.errors import UsageError
 from sapnet_training.clip import moving_camera, photographs, write_video
 from sapnet_training.command import command
 from sapnet_training.jpeg import compress
+from sapnet_training.levels import to_8_bits
 from sapnet_training.rain_presets import PRESETS, RainPreset
 from sapnet_training.streaks import MAX_STREAK_PX, Drops, StreakShape, mask_parts
 
@@ -126,14 +127,14 @@ class SyntheticRain:
         n, frames, _, height, width = clean.shape
         draw = _Draw(self._shares, self._ranges, n, generator)
         streaks = self._streaks(draw, frames, height, width)[:, :, None]
-        target = _to_8_bits(clean + draw.sample("grain") * draw.normal(clean.shape))
+        target = to_8_bits(clean + draw.sample("grain") * draw.normal(clean.shape))
         veil = draw.sample("veil")
         scene = target * (1 - veil) + draw.sample("airlight") * veil
         rainy = scene + streaks * (1 - draw.sample("opacity") * scene)
         if self._stored:
             quality = draw.field("jpeg", 1).expand(n, frames).flatten()
             rainy, target = _stored(rainy, quality), _stored(target, quality)
-        return _to_8_bits(rainy), target
+        return to_8_bits(rainy), target
 
     def _streaks(self, draw: _Draw, frames: int, height: int, width: int) -> Tensor:
         """Brightness of all streaks, [N, T, H, W]."""
@@ -176,13 +177,9 @@ class SyntheticRain:
 
 def _stored(images: Tensor, quality: Tensor) -> Tensor:
     """[N, T, 3, H, W] as files of a quality hold them, [N T]; above 100, as they are."""
-    flat = _to_8_bits(images).flatten(0, 1)
+    flat = to_8_bits(images).flatten(0, 1)
     files = torch.where((quality <= 100)[:, None, None, None], compress(flat, quality), flat)
-    return _to_8_bits(files).view_as(images)
-
-
-def _to_8_bits(image: Tensor) -> Tensor:
-    return (image.clamp(0, 1) * 255).round() / 255
+    return to_8_bits(files).view_as(images)
 
 
 def _clip(seconds: float, fps: Fraction, height: int, width: int, seed: int) -> Iterator[Tensor]:

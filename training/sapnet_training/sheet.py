@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 from torch import Tensor
 
-from sapnet_training.picture_file import save_picture
+from sapnet_training.picture_file import as_picture, save_picture
 
 CAPTION_PX = 16
 GAP_PX = 4
@@ -28,7 +27,7 @@ def write_sheet(path: Path, images: dict[str, Tensor]) -> None:
     sheet = torch.full((3, CAPTION_PX + height, len(images) * step - GAP_PX), 255).byte()
     for column, image in enumerate(images.values()):
         sheet[:, CAPTION_PX:, column * step : column * step + width] = image
-    picture = Image.fromarray(np.ascontiguousarray(sheet.permute(1, 2, 0).numpy()))
+    picture = as_picture(sheet)
     draw = ImageDraw.Draw(picture)
     for column, caption in enumerate(images):
         draw.text((column * step, 2), caption, fill=(0, 0, 0))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sapnet_training.clip import PHOTOGRAPHS, photographs
+from sapnet_training.levels import to_bytes
 from sapnet_training.metrics import luma
 from sapnet_training.streaks import MAX_STREAK_PX, Drops, StreakShape
 
@@ -92,7 +93,7 @@ def _clip(image: Tensor, other: Tensor, generator: torch.Generator) -> StaticCli
     noise = NOISE * torch.randn(scene.shape, dtype=torch.float64, generator=generator)
     streaks = _rain(generator)[:, None] * (1 - 0.5 * scene)
     rainy = _in_decibels(scene, streaks, noise)
-    return StaticClip(rainy, (scene * 255).round().to(torch.uint8), covered)
+    return StaticClip(rainy, to_bytes(scene), covered)
 
 
 def _rain(generator: torch.Generator) -> Tensor:
@@ -115,10 +116,10 @@ def _in_decibels(scene: Tensor, streaks: Tensor, noise: Tensor) -> Tensor:
     """The scene in rain of the strength that gives `RAINY_DECIBELS`, [T, 3, H, W] uint8."""
     low, high = 0.0, 2.0
     wanted = 255 * 10 ** (-RAINY_DECIBELS / 20)
-    clean = (scene * 255).round().to(torch.uint8)
+    clean = to_bytes(scene)
     for _ in range(8):
         strength = (low + high) / 2
-        rainy = ((scene + strength * streaks + noise).clamp(0, 1) * 255).round().to(torch.uint8)
+        rainy = to_bytes(scene + strength * streaks + noise)
         error = luma_error(rainy[::6], clean[::6]).mean().sqrt().item()
         low, high = (strength, high) if error < wanted else (low, strength)
     return rainy

@@ -1,9 +1,25 @@
 """A detector or a segmentation network of torchvision, by name."""
 
 from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from sapnet_stream.errors import UsageError, WeightsError
+
+
+def torchvision(name: str) -> ModuleType:
+    """The package, for a model of that name.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return import_module("torchvision")
+    except ModuleNotFoundError:
+        raise UsageError(
+            f"the model {name} needs the package torchvision: pip install torchvision"
+        ) from None
 
 
 def torchvision_model(name: str, kind: str) -> tuple[Callable[..., Any], Any]:
@@ -17,13 +33,7 @@ def torchvision_model(name: str, kind: str) -> tuple[Callable[..., Any], Any]:
         UsageError: torchvision is not installed, or has no such model of this kind.
         WeightsError: the weights cannot be downloaded.
     """
-    try:
-        import torchvision
-    except ModuleNotFoundError:
-        raise UsageError(
-            f"the model {name} needs the package torchvision: pip install torchvision"
-        ) from None
-    models = torchvision.models
+    models = torchvision(name).models
     known = models.list_models(getattr(models, kind))
     if name not in known:
         raise UsageError(

@@ -4,7 +4,7 @@ Shapes: N batch, H height, W width; images are [3, H, W], pairs [6, H, W], rainy
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.errors import InputError
+from sapnet_training.config import TrainConfig
 from sapnet_training.data import image_files, read_image
 from sapnet_training.image_config import ImageConfig
 from sapnet_training.pairs import Pair, find_pairs, read_pair
@@ -73,27 +74,20 @@ def read_training_images(config: ImageConfig, root: Path, side: int) -> Training
             nothing is left to train or to validate on.
     """
 
-    def photograph(path: Path) -> Tensor:
-        return at_least(side, read_image(path), path)
-
     def pair(files: Pair) -> Tensor:
         return at_least(side, read_pair(files), files.clean)
 
-    tests = Scenes([read_image(p) for f in config.leave_out for p in image_files(root / f)])
-    seen = (lambda image: image in tests) if config.leave_out else None
-    files = list(chain.from_iterable(image_files(root / f) for f in config.photographs))
+    tests = scenes_left_out(config, root)
     sets = config.pair_sets if config.pairs else ()
     found = list(chain.from_iterable(find_pairs(source, root) for source in sets))
-    budget = config.memory_gib * GIB
-    scenes = Store([p for p in files if not validates(p.name)], photograph, budget, seen)
-    held_out = [image for p in files if validates(p.name) and (image := photograph(p)) not in tests]
-    check_enough(scenes, held_out, config.photographs)
-    validated = Scenes(held_out)  # in a set of pairs, scenes have other names
+    scenes, held_out = read_photographs(config, root, side, tests)
+    validated = Scenes(list(held_out))  # in a set of pairs, scenes have other names
 
     def known(both: Tensor) -> bool:
         return both[-3:] in tests or both[-3:] in validated
 
-    pairs = Store(found, pair, budget - scenes.held_bytes, known)
+    left = config.memory_gib * GIB - scenes.held_bytes - held_out.held_bytes
+    pairs = Store(found, pair, left, known)
     if found and not pairs:
         raise InputError(
             f"all pairs of {', '.join(sets)} show scenes of tests or held-out photographs: add "
@@ -103,16 +97,42 @@ def read_training_images(config: ImageConfig, root: Path, side: int) -> Training
     return TrainingImages(scenes, pairs, held_out, masks)
 
 
-def check_enough(
-    photographs: Sequence[Tensor], held_out: Sequence[Tensor], folders: Iterable[str]
-) -> None:
-    """Raises InputError where no photograph of `folders` is left to train or to validate on."""
-    for images, purpose in ((photographs, "to train on"), (held_out, "held out to validate on")):
+def scenes_left_out(config: TrainConfig, root: Path) -> Scenes:
+    """Those of `leave_out`."""
+    return Scenes([read_image(p) for f in config.leave_out for p in image_files(root / f)])
+
+
+def read_photographs(
+    config: TrainConfig, root: Path, side: int, tests: Scenes
+) -> tuple[Store, Store]:
+    """To train on, and held out to validate on; neither shows a scene of `tests`.
+
+    Args:
+        config, root: see `read_training_images`.
+        side: that each must have, pixels.
+        tests: of `scenes_left_out`.
+
+    Raises:
+        InputError: see `read_training_images`.
+    """
+
+    def photograph(path: Path) -> Tensor:
+        return at_least(side, read_image(path), path)
+
+    seen = tests.__contains__ if config.leave_out else None
+    files = list(chain.from_iterable(image_files(root / f) for f in config.photographs))
+    budget = config.memory_gib * GIB
+    held_out = Store([p for p in files if validates(p.name)], photograph, budget, seen)
+    budget -= held_out.held_bytes
+    trained = Store([p for p in files if not validates(p.name)], photograph, budget, seen)
+    for images, purpose in ((trained, "to train on"), (held_out, "held out to validate on")):
         if not images:
             raise InputError(
-                f"of the photographs in {', '.join(folders)} none is left {purpose}: add some; one "
-                f"in {VALIDATION_SHARE} is held out, by its name, and test scenes are left out"
+                f"of the photographs in {', '.join(config.photographs)} none is left {purpose}: "
+                f"add some; one in {VALIDATION_SHARE} is held out, by its name, and test scenes "
+                "are left out"
             )
+    return trained, held_out
 
 
 class Patches:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from sapnet_stream.networks.sapnet import SAPNet
+from sapnet_training.levels import to_bytes
 from sapnet_training.metrics import luma, psnr
 from sapnet_training.rain import SyntheticRain
 from sapnet_training.rain_presets import PRESETS
@@ -43,7 +44,7 @@ class Validation:
         result = {}
         for kind, (rainy, target) in self._sets.items():
             each = [
-                min(psnr(luma(self._derained(network, a, stages)), luma(_bytes(b))), 60.0)
+                min(psnr(luma(self._derained(network, a, stages)), luma(to_bytes(b))), 60.0)
                 for a, b in zip(rainy, target, strict=True)
             ]
             result[kind] = round(sum(each) / len(each), 3)
@@ -54,15 +55,11 @@ class Validation:
         """The first crop under heavy rain, derained, and clean, [3, H, W] uint8 each."""
         rainy, target = (images[0] for images in self._sets[PICTURED])
         derained = self._derained(network, rainy, stages)
-        return {"rainy": _bytes(rainy), "derained": derained, "clean": _bytes(target)}
+        return {"rainy": to_bytes(rainy), "derained": derained, "clean": to_bytes(target)}
 
     @torch.no_grad()
     def _derained(self, network: SAPNet, image: Tensor, stages: int) -> Tensor:
-        return _bytes(network(image[None].to(self._device), stages)[0].cpu())
-
-
-def _bytes(image: Tensor) -> Tensor:
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
+        return to_bytes(network(image[None].to(self._device), stages)[0].cpu())
 
 
 def _centre(image: Tensor, side: int) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from sapnet_stream.networks.alignment import View
 from sapnet_stream.networks.background import LONG, BackgroundMemory
 from sapnet_stream.networks.sapnet_video import FIRST_LOOKS, half_shift
+from sapnet_training.levels import to_bytes
 from sapnet_training.video_rain import VideoRain
 from sapnet_training.video_scenes import Draw, make_scene
 
@@ -59,7 +60,7 @@ def _clip(
 ) -> tuple[Tensor, ...]:
     order = torch.arange(1 - FIRST_LOOKS, frames + 1 - FIRST_LOOKS).clamp(min=0)
     scene = make_scene(photographs, int(order[-1]) + 1, size, draw)
-    rainy, positions = (rain(scene.frames, draw) * 255).round().to(torch.uint8), scene.positions
+    rainy, positions = to_bytes(rain(scene.frames, draw)), scene.positions
     if positions.any():
         positions = positions + MEASURING_ERROR_PX * draw.normal(*positions.shape)
     rainy, clean, positions = rainy[order], scene.frames[order], positions[order]

@@ -32,9 +32,6 @@ class VideoConfig(TrainConfig):
         phases: by ascending `start`, the first 0.
         segments: a batch's clips last one of these, drawn with equal chance; the state goes on
             from segment to segment, each of which is an optimizer step.
-        photographs: folders of clean photographs, relative to the data.
-        masks: folder of rendered streaks; here it must have some.
-        leave_out: folders of test scenes; photographs that show one are not trained on.
         l1: weight of the mean absolute error.
         ssim: weight of 1 - SSIM of grey frames.
         temporal: weight of the mean absolute error of the change from frame to frame.
@@ -43,9 +40,6 @@ class VideoConfig(TrainConfig):
     task: str = "video"
     phases: tuple[ClipPhase, ...] = (ClipPhase(0, 4, 4, 96),)
     segments: tuple[int, ...] = (1, 2, 3, 4, 6)
-    photographs: tuple[str, ...] = ("train/bsds_clean_409",)
-    masks: str = "train/garg_streaks_207"
-    leave_out: tuple[str, ...] = ()
     l1: float = 1.0
     ssim: float = 0.1
     temporal: float = 0.2

@@ -19,6 +19,7 @@ from sapnet_stream.networks.executor import (
 )
 from sapnet_stream.networks.sapnet import SAPNet
 from sapnet_stream.networks.sapnet_video import SAPNetVideo, look, next_frame
+from sapnet_training.levels import to_bytes
 
 VideoDerainer = Callable[[Iterable[Tensor]], Iterator[Tensor]]
 CPU = torch.device("cpu")
@@ -53,7 +54,7 @@ def derainer(
         if isinstance(executor, Remembering):
             see = executor.stream()
         for frame in frames:
-            yield _bytes(see(_image(frame)))
+            yield to_bytes(see(_image(frame))[0])
 
     return video
 
@@ -68,7 +69,7 @@ def _forgetful(network: SAPNetVideo, dtype: torch.dtype) -> VideoDerainer:
                 state = executor.initial(frame.shape[1], frame.shape[2])
                 state = replace(state, memory=Forgetful())
             output, state = next_frame(executor.step, look(_image(frame), state))
-            yield _bytes(output)
+            yield to_bytes(output[0])
 
     return video
 
@@ -87,7 +88,3 @@ def median_of(count: int) -> VideoDerainer:
 
 def _image(frame: Tensor) -> Tensor:
     return frame[None].float() / 255
-
-
-def _bytes(output: Tensor) -> Tensor:
-    return (output[0].clamp(0, 1) * 255).round().to(torch.uint8)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sapnet_training.levels import to_8_bits, to_bytes
 from sapnet_training.streaks import Drops, StreakShape
 from sapnet_training.video_scenes import Draw
 
@@ -54,7 +55,7 @@ class VideoRain:
             clean = clean + streaks * (1 - opacity * clean)
         if noise:
             clean = clean + noise * draw.normal(*clean.shape)
-        return (clean.clamp(0, 1) * 255).round() / 255
+        return to_8_bits(clean)
 
     def _streaks(self, frames: int, height: int, width: int, draw: Draw) -> Tensor:
         streaks = torch.zeros(frames, height, width)
@@ -113,4 +114,4 @@ def _streak_map(slant: float, draw: Draw) -> StreakMap:
     rand = torch.rand(1, 1, count, 3, generator=draw.generator)
     drops = Drops(rand[..., :2], 0.2 + 0.8 * rand[..., 2], size)
     field = drops.streaks(shape.spectrum(size), torch.zeros(1, 1, 2), whole_pixels=False)[0]
-    return StreakMap((field.clamp(0, 1) * 255).round().to(torch.uint8), angle, length)
+    return StreakMap(to_bytes(field), angle, length)

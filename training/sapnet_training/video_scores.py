@@ -6,7 +6,6 @@ grey levels, from the last frame, moved to where the camera looks now, to this o
 Shapes: T frames, H height, W width; frames are [3, H, W] uint8.
 """
 
-import math
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from sapnet_stream.networks.alignment import mesh_between, seen_from_now, small_factor
 from sapnet_stream.networks.camera import Camera
-from sapnet_training.metrics import luma, psnr, ssim_255
+from sapnet_training.metrics import decibels, luma, psnr, ssim_255
 from sapnet_training.static_camera import LAST_SEEN, StaticClip, luma_error
 
 Record = dict[str, float]
@@ -66,9 +65,9 @@ def static_scores(clip: StaticClip, outputs: Iterable[Tensor]) -> list[Record]:
         error = luma_error(output[None], clip.scene[number : number + 1])
         outside = ~clip.covered[number : number + 1]
         trail = clip.covered[max(0, number - LAST_SEEN) : number].any(0)[None] & outside
-        record = {"psnr": _decibels(error[outside])}
+        record = {"psnr": decibels(error[outside])}
         if trail.any():
-            record["trail"] = _decibels(error[trail])
+            record["trail"] = decibels(error[trail])
         records.append(record)
     return records
 
@@ -77,8 +76,3 @@ def means(records: Sequence[Record]) -> Record:
     """Of each column over the records that have it."""
     names = dict.fromkeys(name for record in records for name in record)
     return {name: statistics.fmean(r[name] for r in records if name in r) for name in names}
-
-
-def _decibels(squares: Tensor) -> float:
-    error = squares.mean().item()
-    return 10 * math.log10(255**2 / error) if error else math.inf

@@ -4,7 +4,6 @@ Shapes: T frames, N clips side by side, H height, W width.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Self, cast
 
@@ -15,13 +14,11 @@ from torch import Tensor, nn
 from sapnet_stream.networks.alignment import seen_from_now
 from sapnet_stream.networks.background import LONG, STATISTICS
 from sapnet_stream.networks.sapnet_video import FIRST_LOOKS, SAPNetVideo
-from sapnet_training.data import image_files, read_image
+from sapnet_training.levels import to_bytes
 from sapnet_training.losses import ssim
-from sapnet_training.scenes import Scenes
 from sapnet_training.seeds import seeded
-from sapnet_training.store import Store
 from sapnet_training.task import Batch, Losses
-from sapnet_training.training_images import GIB, at_least, check_enough, read_masks, validates
+from sapnet_training.training_images import read_masks, read_photographs, scenes_left_out
 from sapnet_training.video_clips import Clips, make_clips
 from sapnet_training.video_config import VideoConfig
 from sapnet_training.video_rain import VideoRain
@@ -81,19 +78,9 @@ class VideoTask:
                 nothing is left to train or to validate on.
         """
         side = max(VALIDATION_PATCH, *(phase.patch for phase in config.phases))
-
-        def photograph(path: Path) -> Tensor:
-            return at_least(int(LARGEST_OBJECT * side) + 1, read_image(path), path)
-
-        tests = Scenes([read_image(p) for f in config.leave_out for p in image_files(root / f)])
-        seen = tests.__contains__ if config.leave_out else None
-        files = list(chain.from_iterable(image_files(root / f) for f in config.photographs))
-        budget = config.memory_gib * GIB
-        held_out = Store([p for p in files if validates(p.name)], photograph, budget, seen)
-        budget -= held_out.held_bytes
-        photographs = Store([p for p in files if not validates(p.name)], photograph, budget, seen)
-        check_enough(photographs, held_out, config.photographs)
-        return cls(config, photographs, held_out, read_masks(root / config.masks), device)
+        smallest = int(LARGEST_OBJECT * side) + 1
+        images = read_photographs(config, root, smallest, scenes_left_out(config, root))
+        return cls(config, *images, read_masks(root / config.masks), device)
 
     def build(self) -> SAPNetVideo:
         """See `Task`."""
@@ -170,10 +157,7 @@ class VideoTask:
         with torch.no_grad():
             output = self.derained(cast(SAPNetVideo, network), clips)[0]
         images = {"rainy": clips.rainy / 255, "derained": output, "clean": clips.clean.float()}
-        return {
-            name: (clip[0, -1].clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-            for name, clip in images.items()
-        }
+        return {name: to_bytes(clip[0, -1]).cpu() for name, clip in images.items()}
 
     def _held_out_clips(self, number: int) -> Clips:
         draw = Draw(seeded("validation", number))
