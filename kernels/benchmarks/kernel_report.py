@@ -17,6 +17,7 @@ import triton
 
 from sapnet_kernels import (
     attention_scale,
+    image_pair,
     rgb_residual_to_yuv420,
     video_input,
     video_output,
@@ -113,6 +114,7 @@ def without_tiles(target: Target) -> Iterator[tuple[int | None, Compiled]]:
     yield None, compiled(lambda: yuv420_to_rgb.launch(*planes), target.capability)
     change = luma.new_zeros(3, HEIGHT, WIDTH, dtype=torch.float32)
     yield None, compiled(lambda: rgb_residual_to_yuv420.launch(change, *planes), target.capability)
+    yield 16, compiled(lambda: image_pair.launch(change, torch.float16), target.capability)
     past, seen = change.new_zeros(12, HEIGHT, WIDTH), change[:1]
     given = change, past, seen, torch.float16
     yield None, compiled(lambda: video_input.launch(*given), target.capability)

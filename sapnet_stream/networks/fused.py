@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from sapnet_kernels.conv_lstm_cell import cell_weight, conv_lstm_cell
 from sapnet_kernels.fused_dilated_conv import conv_weight, fused_dilated_conv
+from sapnet_kernels.image_pair import CHANNELS as PAIR
+from sapnet_kernels.image_pair import image_pair
 from sapnet_kernels.launches import image_launches, layer_launches
 from sapnet_kernels.output_conv import output_conv, output_weight
 from sapnet_stream.networks.folded import FoldedExecutor
@@ -24,9 +26,6 @@ from sapnet_stream.networks.graph import Graph
 from sapnet_stream.networks.memory import available_bytes
 from sapnet_stream.networks.parameters import parameters, taken
 from sapnet_stream.networks.sapnet import SAPNet, checked_stages
-
-# Channels of what a stage sees: the rainy image, the estimate, and zeros up to what a kernel takes.
-_PAIR = 16
 
 
 class FusedExecutor:
@@ -80,7 +79,7 @@ class FusedExecutor:
         weights, biases = zip(*(floats(layer) for layer in layers), strict=True)
         self._gates = cell_weight(*weights).to(self._dtype), cell_weight(*biases)
         weight, bias = floats(network.conv0)
-        weight = F.pad(conv_weight(weight), (0, 0, 0, _PAIR - 6))
+        weight = F.pad(conv_weight(weight), (0, 0, 0, PAIR - 6))
         self._entry = weight.to(self._dtype).contiguous(), bias
         weight, bias = floats(network.conv)
         self._exit = output_weight(weight).to(self._dtype), output_weight(bias)
@@ -128,7 +127,7 @@ class FusedExecutor:
     def _fits(self, height: int, width: int) -> bool:
         # At the peak: h before and after, x, y, a result and two pairs; in float32 c before and
         # after, and three images.
-        pixel = (5 * self._channels + 2 * _PAIR) * self._dtype.itemsize
+        pixel = (5 * self._channels + 2 * PAIR) * self._dtype.itemsize
         pixel += 2 * 4 * self._channels + 3 * 12
         allowed = self._memory_bytes
         if allowed is None:
@@ -154,8 +153,7 @@ class FusedExecutor:
 
     def _frame(self, image: Tensor) -> Tensor:
         """[3, H, W] to the last stage's estimate."""
-        twice = torch.cat((image, image)).to(self._dtype)
-        rainy = F.pad(twice, (0, 0, 0, 0, 0, _PAIR - 6)).permute(1, 2, 0).contiguous()
+        rainy = image_pair(image, self._dtype)
         x, h, c = self._stage(rainy, None, None)
         for _ in range(self._stages - 1):
             pair, _ = fused_dilated_conv(x, *self._again, None, rainy, 1, 0, relu=False)

@@ -13,7 +13,7 @@ SCRIPT = """
 import dataclasses, json, sys
 import torch
 from sapnet_kernels import (
-    attention_scale, rgb_residual_to_yuv420, video_input, video_output, yuv420_to_rgb
+    attention_scale, image_pair, rgb_residual_to_yuv420, video_input, video_output, yuv420_to_rgb
 )
 from sapnet_kernels.compiled import compiled
 from sapnet_kernels.launches import image_launches, layer_launches, video_launches
@@ -42,6 +42,7 @@ for run in (
     lambda: yuv420_to_rgb.launch(*planes),
     lambda: rgb_residual_to_yuv420.launch(change, *planes),
     lambda: attention_scale.launch(sums, heads, heads[:, 0], expand, height * width),
+    lambda: image_pair.launch(change, decision.dtype),
     lambda: video_input.launch(even, past, even[:1], decision.dtype),
     lambda: video_output.launch(decision, even, past, 3),
 ):
