@@ -26,7 +26,8 @@ def is_live(arguments: list[str]) -> bool:
 def parser() -> argparse.ArgumentParser:
     """The parser; the defaults are those of the help."""
     made = Parser(
-        prog="sapnet-stream",
+        # Errors point at the help by it.
+        prog="sapnet-stream rtsp://",
         usage="sapnet-stream [options] rtsp://camera/stream OUTPUT",
         description="Remove rain from a live stream, unattended. OUTPUT is a file (.mkv .mp4 "
         ".mov .ts), a playlist (.m3u8), rtsp:// rtmp:// srt:// udp://, - or none.",
@@ -49,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     tls = "certificates to trust; none trusts everybody (the system's)"
     add("--tls-ca", metavar="FILE|none", help=tls)
     add("--http", action="store_true", help="allow HLS by http:// and https:// as INPUT")
-    add("--realtime", action="store_true", help="read a file at its own pace")
+    add("--realtime", action="store_true", help="read a file or - at its own pace")
     add("--retries", type=int, metavar="N", help="attempts after a failure, in a row (no limit)")
     add("--retry-cap", type=number, default=30.0, metavar="SECONDS", help="longest wait (30)")
     add("--persist", action="store_true", help="go on where the first connection is refused")

@@ -99,6 +99,7 @@ MISTAKES = {
     "model: nothing\ncameras: {}": "argument --model: invalid choice: 'nothing'",
     "cameras: {a: {input: rtsp://c/x, output: none, segment: 0}}": "a: --segment must be more",
     "cameras: {a: {input: rtsp://c/x, output: none, retries: x}}": "a: argument --retries: invalid",
+    "cameras: {a: {input: rtsp://c/x, output: none, segment: x}}": "stream rtsp:// --help",
     "cameras: {a: {input: rtsp://c/x, output: none, http: [a]}}": "a: http must be true or false",
     "cameras: {a: {input: rtsp://c/x, output: none, also: [[a]]}}": "a: also must be texts",
     "cameras: {a: {input: rtsp://c/x, output: none, password-env: NOT_SET}}": "NOT_SET of --passw",
