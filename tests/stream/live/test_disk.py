@@ -68,7 +68,8 @@ def test_the_end_says_what_a_full_disk_did_not_take(
     eventually(lambda: job.status.frames_out > count + 10)
     status = job.stop().outputs[0]
     told = re.fullmatch(r".*a.mkv: .* full, .*; up to (\d+) packets are lost", job.events[-1])
-    assert told is not None and status.sent == 0 and status.skipped == int(told[1]) > 10
+    assert told is not None, job.events
+    assert status.sent == 0 and status.skipped == int(told[1]) > 10
 
 
 def test_a_full_disk_at_the_beginning_ends_the_job_and_leaves_no_file(

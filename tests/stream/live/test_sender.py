@@ -16,14 +16,13 @@ def test_a_header_that_cannot_be_written_leaves_no_file(
 ) -> None:
     clip = make_clip("in.nut", "libx264", noise=False)
     for hour in range(5):
-        (tmp_path / f"out-20261126T0{hour}0000Z.mp4").touch()
+        (tmp_path / f"out-20261126T0{hour}0000Z.mp4").write_bytes(b"whole")
     settings = {
         "url": "",
         "host": "",
         "path": str(tmp_path / "out.mp4"),
         "format": "mp4",
         "options": {"movflags": "nonsense"},
-        "flags": 0,
         "segment_seconds": 1.0,
         "keep": asdict(Keep(files=2)),
     }
