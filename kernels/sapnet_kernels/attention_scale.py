@@ -14,8 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# Values in registers at once: the partials that are added together, times their 9 C columns; twice
-# as many of the weights.
+# Values in registers at once: the partials that are added together, times their 9 C columns, and as
+# many of the weights. Twice as many of these spill with Triton 3.6.
 _VALUES = 8192
 _WARPS = 16
 # Rows of A W of which each thread has four values side by side, as of all else: no exchange between
@@ -114,7 +114,7 @@ def launch(sums: Tensor, heads: Tensor, heads_bias: Tensor, expand: Tensor, pixe
             SQUEEZED=max(_NECK, triton.next_power_of_2(squeezed)),
             WIDTH=width,
             PARTIALS=_VALUES // width,
-            ROWS=2 * _VALUES // width,
+            ROWS=_VALUES // width,
             num_warps=_WARPS,
         )
     return scale
