@@ -27,6 +27,8 @@ from sapnet_stream.live.output import Keep, free_path, prune, timed_path
 from sapnet_stream.live.template import FLUSH_PACKETS, NO_PROBE
 
 _PACKED_SAMPLES, _PLAIN_SAMPLES = ("pcm_alaw", "pcm_mulaw"), "pcm_s16le"
+# More than a cluster may last, and a packet may wait for one of the other stream.
+_MARK_SECONDS = Fraction(3, 2)
 # There must be room for so much where a file begins.
 _LEAST_BYTES = 1 << 16
 # MPEG-TS takes any codec, and marks those it does not know as data.
@@ -49,8 +51,9 @@ class Sender:
         self._target: av.container.OutputContainer | None = None
         self._copies: dict[int, Stream] = {}
         self._begin = Fraction(0)
-        # Of packets: all, those before the last picture to begin with, and before the one before.
+        # Of packets: all, those before the last mark, and before the one before.
         self._taken = self._flushed = self._kept = 0
+        self._marked = Fraction(-(10**9))
         self._file: _File | None = None
 
     def run(self, pipe: FileIO) -> Fault:
@@ -59,13 +62,14 @@ class Sender:
             try:
                 return self._copy_all(source)
             except OSError as error:
-                if self._file is not None:
-                    self._file.discard_empty()
                 disk = self._path is not None or self._settings["format"] == "hls"
                 full = disk or error.errno == errno.ENOSPC
                 return Fault.FULL if full else fault_of(error, self._settings["options"])
             except (av.error.FFmpegError, ValueError) as error:
                 return fault_of(error, self._settings["options"])
+            finally:
+                if self._file is not None:
+                    self._file.discard_empty()
 
     def _copy_all(self, source: av.container.InputContainer) -> Fault:
         for packet in self._whole(source):
@@ -74,9 +78,7 @@ class Sender:
                 break
             self._send(packet, source.streams, begins=begins)
             if begins:
-                # It was flushed, but may still wait for sound; what is before the last has not.
-                self._kept, self._flushed = self._flushed, self._taken
-                self._reports.write(kept=self._kept)
+                self._mark(packet.pts * Fraction(packet.time_base))
             self._taken += 1
         gone = self._gone
         self._close()
@@ -85,6 +87,16 @@ class Sender:
         self._prune()
         self._reports.write(kept=self._taken)
         return Fault.ENDED
+
+    def _mark(self, now: Fraction) -> None:
+        """Tell what was written, where a picture to begin with was.
+
+        The last packets may still wait for those of the other stream, or in a cluster.
+        """
+        if now - self._marked < _MARK_SECONDS:
+            return
+        self._marked, self._kept, self._flushed = now, self._flushed, self._taken
+        self._reports.write(kept=self._kept)
 
     @property
     def _gone(self) -> bool:
@@ -130,24 +142,19 @@ class Sender:
         # Where the disk is full, this may make room.
         self._prune()
         name = self._name()
-        try:
-            if name is not None:
-                # A header alone waits in memory, and would say nothing of a full disk.
-                name.write_bytes(bytes(_LEAST_BYTES))
-            self._open_target(name, streams)
-        except (av.error.FFmpegError, OSError, ValueError):
-            if name is not None:
-                # Each attempt would leave another empty file.
-                name.unlink(missing_ok=True)
-            raise
         self._file = None if name is None else _File(name)
+        self._open_target(streams)
         self._begin = begin
         self._reports.write(open=str(name or ""))
 
-    def _open_target(self, name: Path | None, streams: Any) -> None:
+    def _open_target(self, streams: Any) -> None:
         settings = self._settings
-        url = settings["url"] if name is None else f"file:{name}"
-        self._target = av.open(url, "w", format=settings["format"], options=settings["options"])
+        self._target = av.open(
+            self._file or settings["url"],
+            "w",
+            format=settings["format"],
+            options=settings["options"],
+        )
         # What somebody watches goes on at once, and a full disk is found out.
         self._target.flags |= FLUSH_PACKETS
         self._copies = {}
@@ -200,19 +207,35 @@ class Sender:
             prune(self._path, self._keep, time.time())
 
 
-class _File:
-    """A file that was begun; what becomes of its name is another matter.
+class _File(FileIO):
+    """A new file, all errors of which are raised: FFmpeg keeps some of its own files' for itself.
 
     Args:
         path: of it.
+
+    Raises:
+        OSError: it cannot be made, or there is no room for its beginning.
     """
 
     def __init__(self, path: Path) -> None:
+        super().__init__(path, "xb+")
         self._path = path
-        self._fd = os.open(path, os.O_RDONLY)
-        begun = os.fstat(self._fd)
         # Some file systems count no names.
-        self._named, self._header_bytes = begun.st_nlink > 0, begun.st_size
+        self._named = os.fstat(self.fileno()).st_nlink > 0
+        try:
+            self.write(bytes(_LEAST_BYTES))
+            self.seek(0)
+            self.truncate()
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+    def write(self, data: Any) -> int:
+        """All of it."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[super().write(rest) :]
+        return len(data)
 
     @property
     def gone(self) -> bool:
@@ -221,15 +244,12 @@ class _File:
             os.stat(self._path)
         except (FileNotFoundError, NotADirectoryError):
             return True
-        return self._named and os.fstat(self._fd).st_nlink == 0
+        return self._named and os.fstat(self.fileno()).st_nlink == 0
 
     def discard_empty(self) -> None:
-        """Delete it where no packet has got into it."""
-        if os.fstat(self._fd).st_size <= self._header_bytes:
+        """Delete it where nothing has got into it: each attempt would leave another."""
+        if os.fstat(self.fileno()).st_size == 0:
             self._path.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        os.close(self._fd)
 
 
 def _plain(packet: Any) -> Any:
