@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -27,6 +28,8 @@ from sapnet_stream.live.output import Keep, free_path, prune, timed_path
 from sapnet_stream.live.template import FLUSH_PACKETS, NO_PROBE
 
 _PACKED_SAMPLES, _PLAIN_SAMPLES = ("pcm_alaw", "pcm_mulaw"), "pcm_s16le"
+# Of sound that waits for its picture: ten seconds, in packets of 20 ms.
+_MOST_WAITING = 500
 # More than a cluster may last, and a packet may wait for one of the other stream.
 _MARK_SECONDS = Fraction(3, 2)
 # There must be room for so much where a file begins.
@@ -72,7 +75,10 @@ class Sender:
                     self._file.discard_empty()
 
     def _copy_all(self, source: av.container.InputContainer) -> Fault:
-        for packet in self._whole(source):
+        packets = self._whole(source)
+        if self._settings["segment_seconds"] is not None:
+            packets = _in_order(packets)
+        for packet in packets:
             begins = packet.stream.type == "video" and packet.is_keyframe
             if begins and self._gone:
                 break
@@ -205,6 +211,25 @@ class Sender:
     def _prune(self) -> None:
         if self._path is not None and self._settings["segment_seconds"] is not None:
             prune(self._path, self._keep, time.time())
+
+
+def _in_order(packets: Iterator[Any]) -> Iterator[Any]:
+    """Packets by their times: sound is ahead of its picture, which was derained meanwhile.
+
+    Without this, a file that ends before a picture would hold the sound that goes with it.
+    """
+    waiting: deque[Any] = deque()
+    for packet in packets:
+        if packet.stream.type == "audio":
+            waiting.append(packet)
+            if len(waiting) > _MOST_WAITING:
+                yield waiting.popleft()
+            continue
+        now = packet.pts * packet.time_base
+        while waiting and waiting[0].pts * waiting[0].time_base < now:
+            yield waiting.popleft()
+        yield packet
+    yield from waiting
 
 
 class _File(FileIO):

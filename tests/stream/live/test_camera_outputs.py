@@ -3,7 +3,9 @@
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ from sapnet_stream.live import program
 from sapnet_stream.live.address import parse_address
 from sapnet_stream.live.child import Child
 from sapnet_stream.live.fault import Fault
-from sapnet_stream.live.output import Output
+from sapnet_stream.live.ladder import Way
+from sapnet_stream.live.output import Output, rolling_files
+from sapnet_stream.video.frame import Frame
 
 Eventually = Callable[..., None]
 Run = Any
@@ -139,3 +143,27 @@ def test_sound_that_an_output_cannot_hold_is_told_once(
     assert job.status.outputs[0].connections > 2
     (told,) = (event for event in job.events if "left out" in event)
     assert told == f"left out of {tmp_path / 'a.ts'}, which cannot hold it: audio in pcm_alaw"
+
+
+def test_sound_is_in_the_same_segment_as_its_picture(
+    camera: Any,
+    run: Callable[..., Run],
+    eventually: Eventually,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow(frame: Frame) -> Frame:
+        time.sleep(0.2)
+        return frame
+
+    monkeypatch.setattr(program, "KEYFRAME_SECONDS", 1)
+    rolling = Output(parse_address(str(tmp_path / "a.mkv"), "output"), segment_seconds=1)
+    job = run(camera.url("camera.mp4"), rolling, ways=[Way("slow", lambda: slow)])
+    eventually(lambda: job.status.outputs[0].connections > 3)
+    job.stop()
+    for path in list(rolling_files(tmp_path / "a.mkv"))[1:3]:
+        with av.open(str(path)) as container:
+            sound = [frame.time or 0.0 for frame in container.decode(audio=0)]
+        # Packets of AAC are 21 ms long.
+        assert sound[0] < 0.03 and max(b - a for a, b in pairwise(sound)) < 0.03
+        assert sound[-1] > 0.9
