@@ -35,7 +35,8 @@ TILES = {
         Tile(128, warps=8, stages=2, programs_per_sm=1, descriptors=False),
     ],
     64: [
-        Tile(64, warps=4, stages=2, programs_per_sm=1, resident=True),
+        # With two stages Triton 3.6 spills.
+        Tile(64, warps=4, stages=1, programs_per_sm=2, resident=True),
         Tile(64, warps=8, stages=1),
         Tile(32, warps=8, stages=2, programs_per_sm=1, descriptors=False),
     ],
@@ -52,7 +53,8 @@ _FROM_64 = [
 _TO_PAIR = [
     Tile(64, warps=4, programs_per_sm=4, resident=True),
     Tile(64, warps=4, stages=2, programs_per_sm=5, resident=True),
-    Tile(64, warps=4, programs_per_sm=2),
+    # On sm_120 Triton 3.6 spills with four warps.
+    Tile(128, warps=8, stages=2, programs_per_sm=2),
     Tile(64, warps=4, programs_per_sm=2, descriptors=False),
     Tile(64, warps=4, stages=2, programs_per_sm=3, descriptors=False),
 ]
