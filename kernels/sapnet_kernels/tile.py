@@ -52,7 +52,8 @@ class Tile:
             return capability == 90
         if self.descriptors != (capability >= 90):
             return False
-        return not self.resident or capability < 120
+        # Beside the weights there is room for no second stage.
+        return not self.resident or capability < 120 or self.stages == 1
 
     def block(self, x: Tensor) -> Any:
         """What a kernel takes for a frame [H, W, C], contiguous, to read or write its tiles."""

@@ -67,8 +67,9 @@ def test_several_outputs_at_once(
         assert len(found["video"]) == pytest.approx(status.frames_out, abs=2)
         assert in_order(found["video"]) and in_order(found["audio"])
         assert len(found["audio"]) > 50
-    assert len(list(tmp_path.glob("roll-*Z.mkv"))) in (2, 3)
-    for segment in tmp_path.glob("roll-*Z.mkv"):
+    # Those of a busy second have numbers.
+    assert len(list(tmp_path.glob("roll-*.mkv"))) in (2, 3)
+    for segment in tmp_path.glob("roll-*.mkv"):
         found = times(segment)
         assert found["video"][0] == 0 and found["video"][-1] < 1.2
     lines = playlist.read_text().splitlines()
