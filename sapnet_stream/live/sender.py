@@ -286,10 +286,5 @@ def _plain(packet: Any) -> Any:
     return plain
 
 
-def send(settings: dict[str, Any], pipe: FileIO, reports: Reports) -> Fault:
-    """Copy until the pipe ends."""
-    return Sender(settings, reports).run(pipe)
-
-
 if __name__ == "__main__":
-    attend(send, sys.argv[1:], "rb")
+    attend(lambda given, pipe, reports: Sender(given, reports).run(pipe), sys.argv[1:], "rb")
